@@ -132,7 +132,8 @@ static dns_status flush_directory_of(const char *path)
         slash[slash == directory ? 1 : 0] = '\0';
     int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd >= 0) {
-        fsync(fd); /* some file systems refuse this on directories; the rename is done all the same */
+        fsync(
+            fd); /* some file systems refuse this on directories; the rename is done all the same */
         close(fd);
     }
     dns_free(directory);

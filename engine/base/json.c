@@ -23,7 +23,8 @@ static dns_json *wrap(json_t *tree)
 dns_status dns_json_parse(dns_json **out, const char *text, size_t size, const char *source)
 {
     json_error_t error;
-    json_t *root = json_loadb(text, size, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &error);
+    json_t *root =
+        json_loadb(text, size, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &error);
     *out = wrap(root);
     if (root == NULL)
         return dns_status_set(DNS_ERR_FORMAT, "%s: line %d: %s", source, error.line, error.text);
@@ -93,7 +94,8 @@ dns_status dns_json_each(const dns_json *object,
 {
     const char *key;
     json_t *value;
-    json_object_foreach (tree_of(object), key, value) {
+    json_object_foreach(tree_of(object), key, value)
+    {
         dns_status status = visit(payload, key, wrap(value));
         if (status != DNS_OK)
             return status;
@@ -113,7 +115,8 @@ double dns_json_number(const dns_json *value, double otherwise)
 
 int64_t dns_json_integer(const dns_json *value, int64_t otherwise)
 {
-    return json_is_integer(tree_of(value)) ? (int64_t)json_integer_value(tree_of(value)) : otherwise;
+    return json_is_integer(tree_of(value)) ? (int64_t)json_integer_value(tree_of(value))
+                                           : otherwise;
 }
 
 bool dns_json_bool(const dns_json *value, bool otherwise)
@@ -148,7 +151,8 @@ static size_t utf8_length(const unsigned char *s)
     }
     if (s[0] >= 0xf0 && s[0] <= 0xf4) {
         unsigned low = s[0] == 0xf0 ? 0x90 : 0x80, high = s[0] == 0xf4 ? 0x8f : 0xbf;
-        return s[1] >= low && s[1] <= high && (s[2] & 0xc0) == 0x80 && (s[3] & 0xc0) == 0x80 ? 4 : 0;
+        return s[1] >= low && s[1] <= high && (s[2] & 0xc0) == 0x80 && (s[3] & 0xc0) == 0x80 ? 4
+                                                                                             : 0;
     }
     return 0;
 }

@@ -10,7 +10,8 @@ enum { ALIGNMENT = 64 };
 
 static dns_status out_of_memory(size_t count, size_t size)
 {
-    return dns_status_set(DNS_ERR_NOMEM, "out of memory for %zu elements of %zu bytes", count, size);
+    return dns_status_set(DNS_ERR_NOMEM, "out of memory for %zu elements of %zu bytes", count,
+                          size);
 }
 
 static void *allocate_zeroed(size_t count, size_t size)

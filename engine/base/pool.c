@@ -40,7 +40,8 @@ struct worker {
 void dns_pool_enter_worker(void)
 {
 #if defined(__SSE2__)
-    _mm_setcsr(_mm_getcsr() | 0x8040); /* FTZ | DAZ: one layer of denormals costs 60 times its normal time */
+    _mm_setcsr(_mm_getcsr() |
+               0x8040); /* FTZ | DAZ: one layer of denormals costs 60 times its normal time */
 #endif
     omp_set_num_threads(1);
 }
@@ -104,7 +105,8 @@ static dns_status start_worker(dns_pool *pool, size_t index)
     *self = (struct worker){pool, index};
     if (pthread_create(&pool->threads[index - 1], NULL, worker_main, self) != 0) {
         dns_free(self);
-        return dns_status_set(DNS_ERR_NOMEM, "thread %zu of %zu could not be started", index, pool->n_threads);
+        return dns_status_set(DNS_ERR_NOMEM, "thread %zu of %zu could not be started", index,
+                              pool->n_threads);
     }
     pool->n_started++;
     return DNS_OK;

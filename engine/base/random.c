@@ -50,7 +50,8 @@ double dns_random_uniform(dns_random *random)
 
 uint64_t dns_random_below(dns_random *random, uint64_t n)
 {
-    uint64_t threshold = -n % n; /* 2^64 mod n: below it the last, incomplete run would favour small values */
+    uint64_t threshold =
+        -n % n; /* 2^64 mod n: below it the last, incomplete run would favour small values */
     for (;;) {
         uint64_t drawn = dns_random_next(random);
         if (drawn >= threshold)

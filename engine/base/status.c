@@ -9,7 +9,8 @@ enum { TEXT_SIZE = 1024 };
 
 static _Thread_local char text[TEXT_SIZE];
 
-/* One line, whatever file names or foreign libraries put into it; bytes above 127 are left as they are. */
+/* One line, whatever file names or foreign libraries put into it; bytes above 127 are left as they
+ * are. */
 static void keep_to_one_line(char *line)
 {
     size_t n = strlen(line);

@@ -8,7 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-void test_assert_close(const char *what, const float *a, const float *b, size_t n, double absolute, double relative)
+void test_assert_close(const char *what, const float *a, const float *b, size_t n, double absolute,
+                       double relative)
 {
     for (size_t i = 0; i < n; i++) {
         double difference = fabs((double)a[i] - (double)b[i]);
@@ -66,7 +67,8 @@ static void damage(dns_random *random, uint8_t *bytes, size_t *size, size_t capa
     size_t n = *size;
     if (n == 0)
         return;
-    size_t at = dns_random_below(random, n), length = 1 + dns_random_below(random, n - at < 16 ? n - at : 16);
+    size_t at = dns_random_below(random, n),
+           length = 1 + dns_random_below(random, n - at < 16 ? n - at : 16);
     switch (dns_random_below(random, 6)) {
     case 0:
         bytes[at] ^= (uint8_t)(1u << dns_random_below(random, 8));
@@ -94,7 +96,8 @@ static void damage(dns_random *random, uint8_t *bytes, size_t *size, size_t capa
     }
 }
 
-void test_fuzz(const void *bytes, size_t size, size_t n_rounds, void (*parse)(const uint8_t *bytes, size_t size))
+void test_fuzz(const void *bytes, size_t size, size_t n_rounds,
+               void (*parse)(const uint8_t *bytes, size_t size))
 {
     uint64_t seed = from_environment("DNS_TEST_SEED", 1);
     n_rounds *= from_environment("DNS_FUZZ_ROUNDS", 1);
@@ -112,7 +115,8 @@ void test_fuzz(const void *bytes, size_t size, size_t n_rounds, void (*parse)(co
         size_t n_damages = 1 + dns_random_below(&random, 4);
         for (size_t i = 0; i < n_damages; i++)
             damage(&random, copy, &n, capacity);
-        uint8_t *exact = malloc(n > 0 ? n : 1); /* of just this size, so that a sanitizer sees a read past the end */
+        uint8_t *exact = malloc(
+            n > 0 ? n : 1); /* of just this size, so that a sanitizer sees a read past the end */
         assert_non_null(exact);
         memcpy(exact, copy, n);
         parse(exact, n);

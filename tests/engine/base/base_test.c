@@ -160,7 +160,8 @@ static void json_goes_round(void **state)
     fclose(stream);
     dns_json *root;
     assert_ok(dns_json_parse(&root, text, size, "memory"));
-    assert_string_equal(dns_json_string(dns_json_get(root, "name"), ""), "new\nline \"quoted\" \xef\xbf\xbd\xc3\xa4");
+    assert_string_equal(dns_json_string(dns_json_get(root, "name"), ""),
+                        "new\nline \"quoted\" \xef\xbf\xbd\xc3\xa4");
     assert_true(dns_json_number(dns_json_get(root, "third"), 0) == 1.0 / 3.0);
     assert_int_equal(dns_json_kind_of(dns_json_get(root, "nothing")), DNS_JSON_NULL);
     assert_int_equal(dns_json_integer(dns_json_at(dns_json_get(root, "list"), 0), 0), -7);

@@ -20,9 +20,10 @@ extern "C" {
 /* A value in a parsed document. All getters borrow; they live as long as the document. */
 typedef struct dns_json dns_json;
 
-/* *out = the document in `size` bytes of `text`. Duplicate keys and text after the document are DNS_ERR_FORMAT; `source`
- * names the text in messages. Free the root with dns_json_free. */
-DNS_API DNS_MUST_CHECK dns_status dns_json_parse(dns_json **out, const char *text, size_t size, const char *source);
+/* *out = the document in `size` bytes of `text`. Duplicate keys and text after the document are
+ * DNS_ERR_FORMAT; `source` names the text in messages. Free the root with dns_json_free. */
+DNS_API DNS_MUST_CHECK dns_status dns_json_parse(dns_json **out, const char *text, size_t size,
+                                                 const char *source);
 DNS_API DNS_MUST_CHECK dns_status dns_json_read(dns_json **out, const char *path);
 DNS_API void dns_json_free(dns_json *root);
 
@@ -46,9 +47,11 @@ DNS_API size_t dns_json_size(const dns_json *value);
 /* Element of an array; NULL when out of range. */
 DNS_API const dns_json *dns_json_at(const dns_json *array, size_t index);
 
-/* Calls `visit` for each member in file order; stops at the first status that is not DNS_OK and returns it. */
+/* Calls `visit` for each member in file order; stops at the first status that is not DNS_OK and
+ * returns it. */
 DNS_API dns_status dns_json_each(const dns_json *object,
-                                 dns_status (*visit)(void *payload, const char *key, const dns_json *value),
+                                 dns_status (*visit)(void *payload, const char *key,
+                                                     const dns_json *value),
                                  void *payload);
 
 /* The value, or `otherwise` when it is absent or of another kind. */
@@ -62,7 +65,8 @@ DNS_API bool dns_json_bool(const dns_json *value, bool otherwise);
 enum { DNS_JSON_DEPTH = 32 };
 
 /* Writes one document to a stream. Bytes that are no UTF-8 become U+FFFD;
- * numbers that are not finite become null. An error of the stream is kept and returned by dns_json_finish. */
+ * numbers that are not finite become null. An error of the stream is kept and returned by
+ * dns_json_finish. */
 typedef struct dns_json_writer {
     FILE *stream;
     bool pretty; /* new lines and two blanks a level; otherwise one line */

@@ -10,15 +10,20 @@
 
 #include "dnsel/status.h"
 
-/* Called at most about ten times a second, from one thread at a time, never concurrently. `total` is 0 when unknown;
- * `unit` is a plural noun ("videos"). */
+/* Called at most about ten times a second, from one thread at a time, never concurrently. `total`
+ * is 0 when unknown; `unit` is a plural noun ("videos"). */
 typedef struct dns_progress {
     void *payload;
     void (*report)(void *payload, size_t done, size_t total, const char *unit);
 } dns_progress;
 
 /* Messages of a library that never prints. */
-typedef enum dns_message_level { DNS_MESSAGE_ERROR, DNS_MESSAGE_WARNING, DNS_MESSAGE_INFO, DNS_MESSAGE_DEBUG } dns_message_level;
+typedef enum dns_message_level {
+    DNS_MESSAGE_ERROR,
+    DNS_MESSAGE_WARNING,
+    DNS_MESSAGE_INFO,
+    DNS_MESSAGE_DEBUG
+} dns_message_level;
 
 typedef struct dns_logger {
     void *payload;
@@ -42,6 +47,7 @@ DNS_API double dns_seconds(void);
 DNS_API double dns_thread_seconds(void);
 
 /* Formats and hands a line to the logger; nothing happens when `logger` or its function is NULL. */
-DNS_API void dns_logger_print(const dns_logger *logger, dns_message_level level, const char *format, ...) DNS_PRINTF(3, 4);
+DNS_API void dns_logger_print(const dns_logger *logger, dns_message_level level, const char *format,
+                              ...) DNS_PRINTF(3, 4);
 
 #endif

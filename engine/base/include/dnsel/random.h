@@ -1,5 +1,6 @@
 /*
- * Random numbers: xoshiro256** seeded by SplitMix64. The same seed gives the same numbers on every machine.
+ * Random numbers: xoshiro256** seeded by SplitMix64. The same seed gives the same numbers on every
+ * machine.
  */
 #ifndef DNSEL_RANDOM_H
 #define DNSEL_RANDOM_H
@@ -21,8 +22,8 @@ typedef struct dns_random {
 /* A generator for `seed`; streams of different seeds are independent. */
 DNS_API dns_random dns_random_seed(uint64_t seed);
 
-/* A generator for one part of the work (a video, an epoch, a layer) that does not depend on how many numbers the others
- * drew. */
+/* A generator for one part of the work (a video, an epoch, a layer) that does not depend on how
+ * many numbers the others drew. */
 DNS_API dns_random dns_random_stream(uint64_t seed, uint64_t stream);
 
 DNS_API uint64_t dns_random_next(dns_random *random);

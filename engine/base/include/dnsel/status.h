@@ -1,9 +1,10 @@
 /*
  * Status codes and the text of the last error.
  *
- * Every function that can fail returns a dns_status: DNS_OK (0) or a negative code. Its text is one line that names the
- * thing ("tensor 'attention.weight': shape [512,1], expected [512]") and is kept per thread until the next failure on
- * that thread; dns_pool copies it to the thread that waits. The library never prints and never exits.
+ * Every function that can fail returns a dns_status: DNS_OK (0) or a negative code. Its text is one
+ * line that names the thing ("tensor 'attention.weight': shape [512,1], expected [512]") and is
+ * kept per thread until the next failure on that thread; dns_pool copies it to the thread that
+ * waits. The library never prints and never exits.
  */
 #ifndef DNSEL_STATUS_H
 #define DNSEL_STATUS_H
@@ -47,36 +48,39 @@ typedef enum dns_status {
     DNS_ERR_INTERNAL = -90
 } dns_status;
 
-/* Records one line of text (at most 1023 bytes) for this thread and returns `code`, so that callers may write
- * `return dns_status_set(DNS_ERR_IO, "%s: %s", path, reason)`. Control characters in it become '?'. */
+/* Records one line of text (at most 1023 bytes) for this thread and returns `code`, so that callers
+ * may write `return dns_status_set(DNS_ERR_IO, "%s: %s", path, reason)`. Control characters in it
+ * become '?'. */
 DNS_API dns_status dns_status_set(dns_status code, const char *format, ...) DNS_PRINTF(2, 3);
 
 /* Puts "prefix: " before the text of the last error and returns `code` unchanged. */
 DNS_API dns_status dns_status_context(dns_status code, const char *format, ...) DNS_PRINTF(2, 3);
 
-/* As dns_status_set, from the current errno: ENOSPC and EDQUOT become DNS_ERR_FULL, ENOENT DNS_ERR_NOTFOUND, EEXIST
- * DNS_ERR_EXISTS, ENOMEM DNS_ERR_NOMEM, all others DNS_ERR_IO; the system's text is appended. */
+/* As dns_status_set, from the current errno: ENOSPC and EDQUOT become DNS_ERR_FULL, ENOENT
+ * DNS_ERR_NOTFOUND, EEXIST DNS_ERR_EXISTS, ENOMEM DNS_ERR_NOMEM, all others DNS_ERR_IO; the
+ * system's text is appended. */
 DNS_API dns_status dns_status_set_errno(const char *format, ...) DNS_PRINTF(1, 2);
 
-/* Text of the last error on this thread; "" when there was none. Borrowed; valid until the next failure. */
+/* Text of the last error on this thread; "" when there was none. Borrowed; valid until the next
+ * failure. */
 DNS_API const char *dns_status_message(void);
 
 /* Short name of a code, for example "corrupt". Never NULL. */
 DNS_API const char *dns_status_name(dns_status code);
 
 /* Within a function that has `dns_status status` and a label `out`: leave on failure. */
-#define DNS_TRY(expression)                                                                        \
-    do {                                                                                           \
-        status = (expression);                                                                     \
-        if (status != DNS_OK)                                                                      \
-            goto out;                                                                              \
+#define DNS_TRY(expression)    \
+    do {                       \
+        status = (expression); \
+        if (status != DNS_OK)  \
+            goto out;          \
     } while (0)
 
 /* The same with a new error: DNS_FAIL(DNS_ERR_SHAPE, "%zu frames", n). */
-#define DNS_FAIL(code, ...)                                                                        \
-    do {                                                                                           \
-        status = dns_status_set((code), __VA_ARGS__);                                              \
-        goto out;                                                                                  \
+#define DNS_FAIL(code, ...)                           \
+    do {                                              \
+        status = dns_status_set((code), __VA_ARGS__); \
+        goto out;                                     \
     } while (0)
 
 #ifdef __cplusplus
