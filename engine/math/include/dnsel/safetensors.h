@@ -1,6 +1,7 @@
 /*
  * safetensors files: 8-byte little-endian header length, JSON header, raw data. Read strictly: header at most 16 MiB, no
- * duplicate names, every range inside the file, not overlapping and of just the size that dtype and shape say.
+ * duplicate names, every range of just the size that dtype and shape say, and the ranges together cover the data
+ * without a gap or an overlap.
  */
 #ifndef DNSEL_SAFETENSORS_H
 #define DNSEL_SAFETENSORS_H
@@ -16,7 +17,8 @@ extern "C" {
 typedef struct dns_safetensors dns_safetensors;
 
 /* Errors: DNS_ERR_NOTFOUND, DNS_ERR_IO; DNS_ERR_FORMAT when it is no safetensors file, DNS_ERR_CORRUPT when it is one
- * whose header lies or whose data is cut short. */
+ * whose header lies or whose data is cut short; DNS_ERR_UNSUPPORTED for other dtypes and for more dimensions than
+ * tensor.h knows. */
 DNS_API DNS_MUST_CHECK dns_status dns_safetensors_open(dns_safetensors **out, const char *path);
 /* The same from memory, which is borrowed until close; `source` names it in messages. */
 DNS_API DNS_MUST_CHECK dns_status dns_safetensors_open_memory(dns_safetensors **out, const void *bytes, size_t size,
@@ -35,8 +37,9 @@ DNS_API const char *dns_safetensors_metadata(const dns_safetensors *file, const 
 DNS_API size_t dns_safetensors_metadata_count(const dns_safetensors *file);
 DNS_API void dns_safetensors_metadata_at(const dns_safetensors *file, size_t index, const char **key, const char **value);
 
-/* The f32 tensor `name` of the given rank, where shape[i] = 0 on entry accepts any size and holds the real one on return.
- * *out points into the file (data is 4-byte aligned, or the file is refused as DNS_ERR_FORMAT). DNS_ERR_NOTFOUND, DNS_ERR_SHAPE. */
+/* The f32 tensor `name` of the given rank, where shape[i] = 0 on entry accepts any size and holds the real one on
+ * return. *out points into the file (data is 4-byte aligned, or refused as DNS_ERR_FORMAT). DNS_ERR_NOTFOUND;
+ * DNS_ERR_SHAPE, also for another dtype. */
 DNS_API DNS_MUST_CHECK dns_status dns_safetensors_f32(const float **out, const dns_safetensors *file, const char *name,
                                                       size_t rank, size_t *shape);
 
@@ -50,7 +53,9 @@ typedef struct dns_metadata {
     const char *key, *value;
 } dns_metadata;
 
-/* Writes a file atomically, tensors sorted by name, data starting on 64 bytes. The same input gives the same bytes. */
+/* Writes a file atomically; data start on 64 bytes, large elements first and then by name, so that every tensor is
+ * aligned to its element. The same input in any order gives the same bytes. DNS_ERR_ARG for a name given twice,
+ * DNS_ERR_LIMIT for a header too long to be read again, and the errors of dnsel/file.h. */
 DNS_API DNS_MUST_CHECK dns_status dns_safetensors_write(const char *path, const dns_named_tensor *tensors, size_t n_tensors,
                                                         const dns_metadata *metadata, size_t n_metadata);
 
