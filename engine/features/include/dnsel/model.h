@@ -7,6 +7,7 @@
 
 #include "dnsel/json.h"
 #include "dnsel/safetensors.h"
+#include "dnsel/similarity_rule.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -30,24 +31,6 @@ DNS_API const dns_json *dns_model_manifest(const dns_model *model);
 DNS_API const dns_json *dns_model_section(const dns_model *model, const char *section);
 /* The weights file that a section names in "file"; NULL when it names none. */
 DNS_API const dns_safetensors *dns_model_weights(const dns_model *model, const char *section);
-
-/* How two videos are compared (spec: the direction and the region step belong to the model, not to the code). */
-typedef enum dns_direction {
-    DNS_DIRECTION_QUERY,     /* mean over query rows of the maximum over targets: published */
-    DNS_DIRECTION_TARGET,    /* mean over target columns of the maximum over queries */
-    DNS_DIRECTION_MAX,       /* the larger of both */
-    DNS_DIRECTION_SYMMETRIC  /* the mean of both */
-} dns_direction;
-
-typedef enum dns_region_step {
-    DNS_REGIONS_CHAMFER, /* 9x9 products, maximum over target regions, mean over query regions: published */
-    DNS_REGIONS_SAME     /* mean of the 9 products of regions in the same position */
-} dns_region_step;
-
-typedef struct dns_similarity_rule {
-    dns_direction direction;
-    dns_region_step regions;
-} dns_similarity_rule;
 
 /* From "similarity": {"direction": "max", "regions": "chamfer"}. Default: max of both, 9x9. */
 DNS_API dns_similarity_rule dns_model_similarity(const dns_model *model);

@@ -1,0 +1,70 @@
+/*
+ * Frame-to-frame similarity of two videos: [n_query, n_target] from their region vectors
+ * (spec/dns.md 4 "Frame-to-frame similarity", 5.2; spec/training.md 3). Frames have a fixed number
+ * of regions, never masked.
+ */
+#ifndef DNSEL_FRAME_SIMILARITY_H
+#define DNSEL_FRAME_SIMILARITY_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "dnsel/real.h"
+#include "dnsel/similarity_rule.h"
+#include "dnsel/status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct dns_frame_pair {
+    const dns_real *x, *y; /* [n_query, n_regions, dim], [n_target, n_regions, dim] */
+    size_t n_query, n_target, n_regions, dim;
+} dns_frame_pair;
+
+/*
+ * What the way back needs: which region won a maximum. The forward function grows the arrays as
+ * needed, so that one trace serves pair after pair; start with {0}.
+ */
+typedef struct dns_frame_trace {
+    uint8_t *target_region; /* [n_query, n_regions, n_target]: the p of the maximum over target
+                               regions */
+    uint8_t *query_region;  /* [n_target, n_regions, n_query]: the o of the maximum over query
+                               regions, symmetric only */
+    size_t target_capacity, query_capacity;
+} dns_frame_trace;
+
+DNS_API void dns_frame_trace_free(dns_frame_trace *trace);
+
+/* Working memory of one thread; start with {0}. */
+typedef struct dns_frame_scratch {
+    dns_real *products;
+    size_t capacity;
+} dns_frame_scratch;
+
+DNS_API void dns_frame_scratch_free(dns_frame_scratch *scratch);
+
+/*
+ * sim[i][j] by the region step:
+ *     chamfer     1/R sum_o max_p <x_io, y_jp>
+ *     same        1/R sum_r <x_ir, y_jr>
+ *     symmetric   (1/R sum_o max_p <x_io, y_jp> + 1/R sum_p max_o <x_io, y_jp>) / 2
+ * The first of equal maxima wins. `trace` may be NULL when there is no way back. Errors:
+ * DNS_ERR_LIMIT above 256 regions.
+ */
+DNS_API DNS_MUST_CHECK dns_status dns_frame_similarity_forward(dns_real *sim,
+                                                               dns_frame_trace *trace,
+                                                               const dns_frame_pair *pair,
+                                                               dns_region_step step,
+                                                               dns_frame_scratch *scratch);
+
+/* dx and dy, of the shapes of x and y, are added to (each NULL when not wanted). */
+DNS_API DNS_MUST_CHECK dns_status dns_frame_similarity_backward(
+    dns_real *dx, dns_real *dy, const dns_real *dsim, const dns_frame_trace *trace,
+    const dns_frame_pair *pair, dns_region_step step, dns_frame_scratch *scratch);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

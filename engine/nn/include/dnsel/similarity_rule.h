@@ -1,0 +1,29 @@
+/*
+ * How two videos are compared: properties of a model, not of the code (spec/training.md 14).
+ */
+#ifndef DNSEL_SIMILARITY_RULE_H
+#define DNSEL_SIMILARITY_RULE_H
+
+/* From the map of frame similarities to one score. */
+typedef enum dns_direction {
+    DNS_DIRECTION_QUERY,    /* mean over query rows of the maximum over targets: published */
+    DNS_DIRECTION_TARGET,   /* mean over target columns of the maximum over queries */
+    DNS_DIRECTION_MAX,      /* the larger of both */
+    DNS_DIRECTION_SYMMETRIC /* the mean of both */
+} dns_direction;
+
+/* From the regions of two frames to their similarity. */
+typedef enum dns_region_step {
+    DNS_REGIONS_CHAMFER,  /* all products, maximum over target regions, mean over query regions:
+                             published */
+    DNS_REGIONS_SAME,     /* mean of the products of regions in the same position */
+    DNS_REGIONS_SYMMETRIC /* the mean of the Chamfer similarities of both directions: the symmetric
+                             ViSiL teacher */
+} dns_region_step;
+
+typedef struct dns_similarity_rule {
+    dns_direction direction;
+    dns_region_step regions;
+} dns_similarity_rule;
+
+#endif
