@@ -1,7 +1,8 @@
 # libdnsel: all rooms in one shared library. Only what the headers mark DNS_API is visible outside.
 get_property(rooms GLOBAL PROPERTY DNS_ROOMS)
 add_library(dnsel SHARED cmake/empty.c)
-set_target_properties(dnsel PROPERTIES VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR})
+set_target_properties(dnsel PROPERTIES VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}
+    INSTALL_RPATH "$ORIGIN/dnsel")
 foreach(room IN LISTS rooms)
     get_target_property(kind dns_${room} TYPE)
     if(kind STREQUAL "STATIC_LIBRARY")
