@@ -1,0 +1,356 @@
+#include "dnsel/media.h"
+
+#include <math.h>
+#include <string.h>
+
+#include <libavcodec/avcodec.h>
+
+#include "dnsel/memory.h"
+#include "media_lookahead.h"
+#include "media_message.h"
+#include "media_picture.h"
+#include "media_sampler.h"
+#include "media_source.h"
+
+struct dns_media {
+    dns_media_options options;
+    dns_source *source;
+    AVCodecContext *decoder;
+    AVFrame *frame;
+    dns_sampler sampler;
+    dns_clock clock;
+    dns_lookahead *lookahead;
+    dns_picture *picture;
+    dns_orientation orientation;
+    size_t n_frames, n_decoded, n_errors;
+    bool is_draining;
+    dns_status ended; /* what every further call returns; DNS_OK while there may be more */
+};
+
+/* ---- names ---- */
+
+static const char *const SAMPLINGS[] = {"exact", "count", "keyframe"};
+static const char *const GEOMETRIES[] = {"short-side-crop", "stretch"};
+static const char *const INTERPOLATIONS[] = {"opencv-cubic", "area", "bicubic"};
+
+static dns_status parse_name(int *out, const char *what, const char *name, const char *const *names,
+                             int n_names)
+{
+    char known[64] = "";
+    for (int i = 0; i < n_names; i++) {
+        if (strcmp(name, names[i]) == 0) {
+            *out = i;
+            return DNS_OK;
+        }
+        strcat(strcat(known, i > 0 ? ", " : ""), names[i]);
+    }
+    return dns_status_set(DNS_ERR_ARG, "%s '%s' is not one of: %s", what, name, known);
+}
+
+const char *dns_sampling_name(dns_sampling sampling)
+{
+    return SAMPLINGS[sampling];
+}
+
+const char *dns_geometry_name(dns_geometry geometry)
+{
+    return GEOMETRIES[geometry];
+}
+
+const char *dns_interpolation_name(dns_interpolation interpolation)
+{
+    return INTERPOLATIONS[interpolation];
+}
+
+dns_status dns_sampling_parse(dns_sampling *out, const char *name)
+{
+    int value = 0;
+    dns_status status = parse_name(&value, "sampling", name, SAMPLINGS, 3);
+    *out = (dns_sampling)value;
+    return status;
+}
+
+dns_status dns_geometry_parse(dns_geometry *out, const char *name)
+{
+    int value = 0;
+    dns_status status = parse_name(&value, "geometry", name, GEOMETRIES, 2);
+    *out = (dns_geometry)value;
+    return status;
+}
+
+dns_status dns_interpolation_parse(dns_interpolation *out, const char *name)
+{
+    int value = 0;
+    dns_status status = parse_name(&value, "interpolation", name, INTERPOLATIONS, 3);
+    *out = (dns_interpolation)value;
+    return status;
+}
+
+dns_media_options dns_media_options_default(void)
+{
+    return (dns_media_options){
+        .sampling = DNS_SAMPLING_EXACT,
+        .geometry = DNS_GEOMETRY_SHORT_SIDE_CROP,
+        .interpolation = DNS_INTERPOLATION_AREA,
+        .short_side = 256,
+        .size = 224,
+        .gap_seconds = 12,
+        .n_threads = 1,
+        .max_pixels = 1 << 26,
+        .max_frames = 100000,
+        .max_duration = 86400,
+        .max_seconds = 3600,
+    };
+}
+
+/* ---- open ---- */
+
+static dns_status check_options(const dns_media_options *o)
+{
+    if (o->size < 1 || o->size > 4096)
+        return dns_status_set(DNS_ERR_ARG, "size %zu is not in 1 to 4096", o->size);
+    if (o->geometry == DNS_GEOMETRY_SHORT_SIDE_CROP &&
+        (o->short_side < o->size || o->short_side > 8192))
+        return dns_status_set(DNS_ERR_ARG, "short side %zu is not in %zu (the size) to 8192",
+                              o->short_side, o->size);
+    if ((unsigned)o->sampling > DNS_SAMPLING_KEYFRAME ||
+        (unsigned)o->geometry > DNS_GEOMETRY_STRETCH ||
+        (unsigned)o->interpolation > DNS_INTERPOLATION_BICUBIC)
+        return dns_status_set(DNS_ERR_ARG, "unknown sampling, geometry or interpolation");
+    if (o->n_threads < 1 || o->n_threads > 64)
+        return dns_status_set(DNS_ERR_ARG, "%zu decoder threads are not in 1 to 64", o->n_threads);
+    if (!(o->gap_seconds > 0) || !(o->max_seconds >= 0) || !(o->max_duration >= 0))
+        return dns_status_set(DNS_ERR_ARG, "a number of seconds is negative");
+    return DNS_OK;
+}
+
+static double positive(AVRational r)
+{
+    double value = r.num > 0 && r.den > 0 ? av_q2d(r) : 0;
+    return isfinite(value) ? value : 0;
+}
+
+/* As OpenCV asks for it. */
+static double frame_rate_of(const AVStream *stream)
+{
+    double rate = positive(stream->avg_frame_rate);
+    return rate > 0 ? rate : positive(stream->r_frame_rate);
+}
+
+static double duration_of(const dns_source *s)
+{
+    if (s->stream->duration > 0)
+        return (double)s->stream->duration * positive(s->stream->time_base);
+    return s->format->duration > 0 ? (double)s->format->duration / AV_TIME_BASE : 0;
+}
+
+static dns_status open_decoder(dns_media *m)
+{
+    const AVStream *stream = m->source->stream;
+    m->frame = av_frame_alloc();
+    m->decoder = avcodec_alloc_context3(m->source->decoder);
+    if (m->decoder == NULL || m->frame == NULL)
+        return dns_status_set(DNS_ERR_NOMEM, "no memory for a decoder");
+    int error = avcodec_parameters_to_context(m->decoder, stream->codecpar);
+    if (error < 0)
+        return dns_av_status(error, "decoder");
+    m->decoder->pkt_timebase = stream->time_base;
+    m->decoder->thread_count = (int)m->options.n_threads;
+    if (m->options.max_pixels > 0)
+        m->decoder->max_pixels = (int64_t)m->options.max_pixels;
+    dns_av_forget();
+    error = avcodec_open2(m->decoder, m->source->decoder, NULL);
+    return error < 0 ? dns_av_status(error, m->source->decoder->name) : DNS_OK;
+}
+
+static dns_status prepare(dns_media *m)
+{
+    dns_status status = DNS_OK;
+    const AVStream *stream = m->source->stream;
+    double rate = frame_rate_of(stream);
+    DNS_TRY(open_decoder(m));
+    m->orientation =
+        dns_orientation_of_matrix((const int32_t *)(const void *)av_stream_get_side_data(
+            stream, AV_PKT_DATA_DISPLAYMATRIX, NULL));
+    m->sampler = dns_sampler_make(&m->options, rate, duration_of(m->source));
+    m->clock = (dns_clock){
+        .unit_num = stream->time_base.num,
+        .unit_den = stream->time_base.den,
+        .period = rate >= 0.01 && rate <= 1000 ? 1 / rate : 0.04,
+    };
+    DNS_TRY(dns_lookahead_create(&m->lookahead, m->source, &m->sampler, &m->clock));
+    DNS_TRY(dns_picture_create(&m->picture, &m->options));
+out:
+    return status;
+}
+
+dns_status dns_media_open(dns_media **out, const char *path, const dns_media_options *options)
+{
+    dns_status status = DNS_OK;
+    dns_media *m = NULL;
+    *out = NULL;
+    DNS_TRY(dns_alloc(&m, 1, sizeof *m));
+    m->options = options != NULL ? *options : dns_media_options_default();
+    DNS_TRY(check_options(&m->options));
+    DNS_TRY(dns_source_open(&m->source, path, &m->options));
+    DNS_TRY(prepare(m));
+    dns_source_pause(m->source);
+    *out = m;
+    m = NULL;
+out:
+    if (status != DNS_OK && status != DNS_ERR_ARG)
+        status = dns_status_context(status, "%s", path);
+    dns_media_close(m);
+    return status;
+}
+
+void dns_media_close(dns_media *m)
+{
+    if (m == NULL)
+        return;
+    dns_picture_free(m->picture);
+    dns_lookahead_free(m->lookahead);
+    avcodec_free_context(&m->decoder);
+    av_frame_free(&m->frame);
+    dns_source_close(m->source);
+    dns_free(m);
+}
+
+/* ---- frames ---- */
+
+static void count_error(dns_media *m)
+{
+    m->n_errors++;
+    dns_lookahead_give_up(m->lookahead);
+}
+
+/* Hands the decoder its next packet; at the end of the file, the wish for what it still holds. */
+static dns_status feed(dns_media *m)
+{
+    AVPacket *packet = NULL;
+    dns_verdict verdict = DNS_VERDICT_ASK;
+    dns_status status = dns_lookahead_next(m->lookahead, &packet, &verdict);
+    if (status == DNS_EOF && !m->is_draining) {
+        m->is_draining = true;
+        (void)avcodec_send_packet(m->decoder, NULL);
+        return DNS_OK;
+    }
+    if (status != DNS_OK)
+        return status;
+    m->decoder->reordered_opaque = verdict;
+    m->decoder->skip_frame = verdict == DNS_VERDICT_PASS_REF ? AVDISCARD_NONREF : AVDISCARD_DEFAULT;
+    int error = avcodec_send_packet(m->decoder, packet);
+    if (error == AVERROR(ENOMEM))
+        return dns_av_status(error, "decoder");
+    if (error < 0)
+        count_error(m);
+    return DNS_OK;
+}
+
+/* The next frame out of the decoder, in m->frame; DNS_EOF after the last. */
+static dns_status decode(dns_media *m)
+{
+    for (;;) {
+        dns_status status = dns_source_check(m->source);
+        if (status != DNS_OK)
+            return status;
+        int error = avcodec_receive_frame(m->decoder, m->frame);
+        if (error == 0) {
+            m->n_decoded++;
+            if (m->frame->decode_error_flags != 0 || m->frame->flags & AV_FRAME_FLAG_CORRUPT)
+                count_error(m);
+            return DNS_OK;
+        }
+        if (error == AVERROR_EOF)
+            return DNS_EOF;
+        if (error == AVERROR(ENOMEM))
+            return dns_av_status(error, "decoder");
+        if (error != AVERROR(EAGAIN))
+            count_error(m);
+        status = feed(m);
+        if (status != DNS_OK)
+            return status;
+    }
+}
+
+/* Whether to keep m->frame, and its time. */
+static bool choose(dns_media *m, double *time)
+{
+    int64_t stamp = m->frame->best_effort_timestamp;
+    if (!m->clock.has_origin)
+        m->clock.has_origin = dns_lookahead_origin(m->lookahead, &m->clock.origin);
+    *time = dns_clock_time(&m->clock, stamp != AV_NOPTS_VALUE, stamp);
+    switch (m->frame->reordered_opaque) {
+    case DNS_VERDICT_KEEP:
+        return true;
+    case DNS_VERDICT_PASS:
+    case DNS_VERDICT_PASS_REF:
+        return false;
+    default:
+        return dns_sampler_keep(&m->sampler, *time,
+                                m->frame->reordered_opaque == DNS_VERDICT_ASK_KEY, INFINITY);
+    }
+}
+
+static dns_status check_limits(const dns_media *m, double time)
+{
+    const dns_media_options *o = &m->options;
+    if (o->max_frames > 0 && m->n_frames >= o->max_frames)
+        return dns_status_set(DNS_ERR_LIMIT, "more than %zu frames", o->max_frames);
+    if (o->max_duration > 0 && time > o->max_duration)
+        return dns_status_set(DNS_ERR_LIMIT, "longer than %g seconds", o->max_duration);
+    return DNS_OK;
+}
+
+static dns_status next_frame(dns_media *m, dns_frame *out)
+{
+    dns_status status = DNS_OK;
+    double time = 0;
+    do {
+        status = decode(m);
+        if (status == DNS_EOF && m->n_decoded == 0)
+            status = dns_av_status(AVERROR_INVALIDDATA, "no frame decodes");
+        if (status != DNS_OK)
+            return status;
+    } while (!choose(m, &time));
+    DNS_TRY(check_limits(m, time));
+    DNS_TRY(dns_picture_render(m->picture, m->frame, m->orientation,
+                               m->source->stream->sample_aspect_ratio, &out->pixels));
+    out->width = out->height = m->options.size;
+    out->time = time;
+    m->n_frames++;
+out:
+    return status;
+}
+
+dns_status dns_media_next(dns_media *m, dns_frame *frame)
+{
+    *frame = (dns_frame){0};
+    if (m->ended == DNS_EOF)
+        return DNS_EOF;
+    if (m->ended != DNS_OK)
+        return dns_status_set(m->ended, "%s: after an earlier error", "video");
+    dns_source_resume(m->source);
+    dns_status status = next_frame(m, frame);
+    dns_source_pause(m->source);
+    if (status != DNS_OK)
+        m->ended = status;
+    return status;
+}
+
+dns_media_facts dns_media_info(const dns_media *m)
+{
+    const AVCodecParameters *p = m->source->stream->codecpar;
+    bool turned = m->orientation.transpose;
+    return (dns_media_facts){
+        .container = m->source->format->iformat->name,
+        .codec = avcodec_get_name(p->codec_id),
+        .width = (size_t)(turned ? p->height : p->width),
+        .height = (size_t)(turned ? p->width : p->height),
+        .frame_rate = frame_rate_of(m->source->stream),
+        .duration = duration_of(m->source),
+        .n_frames = m->n_frames,
+        .n_decoded = m->n_decoded,
+        .n_errors = m->n_errors + m->source->n_errors,
+    };
+}
