@@ -1,0 +1,40 @@
+/*
+ * Softmax, and the losses over it: classification and contrast. Each gives the loss and, in the
+ * same pass, its gradient on the logits. Sums are taken in double, in order, on one thread. Binary
+ * cross-entropy is in dnsel/losses.h.
+ */
+#ifndef DNSEL_CROSS_ENTROPY_H
+#define DNSEL_CROSS_ENTROPY_H
+
+#include <stddef.h>
+
+#include "dnsel/real.h"
+#include "dnsel/status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* In place: the softmax of each row of logits [n, m]. A row of which all are -infinity becomes
+ * zeros. */
+DNS_API void dns_softmax(dns_real *rows, size_t n, size_t m);
+
+/* *loss = 1/n sum_i weights[i] * -sum_j targets[i,j] log p[i,j], with p = softmax over each row of
+ * scale * logits [n, m]. `targets` [n, m] are rows of probabilities (or of any non-negative
+ * numbers), `weights` [n] is NULL for all 1 (spec/cpfd.md 1.4). dlogits [n, m] is overwritten, NULL
+ * when not wanted, and may be `logits`. n > 0. */
+DNS_API void dns_cross_entropy(double *loss, dns_real *dlogits, const dns_real *logits,
+                               const dns_real *targets, const dns_real *weights, size_t n, size_t m,
+                               double scale);
+
+/* InfoNCE: row i of the similarities [n, m] is an anchor whose positive is column positives[i]
+ * (NULL: column i), all other columns are its negatives; logits are similarities / tau. *loss is
+ * the mean over rows; dsimilarities as above. */
+DNS_API void dns_info_nce(double *loss, dns_real *dsimilarities, const dns_real *similarities,
+                          const size_t *positives, size_t n, size_t m, double tau);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
