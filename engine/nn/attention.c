@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "dnsel/activation.h"
 #include "dnsel/linear.h"
 #include "matmul.h"
 
@@ -24,11 +25,20 @@ static size_t pieces(size_t n, size_t size)
     return (n + size - 1) / size;
 }
 
+/* Sixteen sums side by side, so that the compiler may use whole vectors. */
 static dns_real dot(const dns_real *a, const dns_real *b, size_t n)
 {
-    dns_real sum = 0;
-    for (size_t i = 0; i < n; i++)
+    enum { LANES = 16 };
+    dns_real lanes[LANES] = {0}, sum = 0;
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        for (size_t j = 0; j < LANES; j++)
+            lanes[j] += a[i + j] * b[i + j];
+    }
+    for (; i < n; i++)
         sum += a[i] * b[i];
+    for (size_t j = 0; j < LANES; j++)
+        sum += lanes[j];
     return sum;
 }
 
@@ -40,8 +50,7 @@ static dns_status gate_task(void *payload, size_t task, size_t worker)
     const struct attention *a = payload;
     for (size_t i = task * ROWS; i < min(a->n, (task + 1) * ROWS); i++) {
         dns_real *h = a->h + i * a->hidden;
-        for (size_t j = 0; j < a->hidden; j++)
-            h[j] = (dns_real)tanh(h[j]);
+        dns_tanh(h, h, a->hidden);
         a->gate[i] = (dns_real)(1 / (1 + exp(-dot(h, a->u, a->hidden))));
     }
     return DNS_OK;

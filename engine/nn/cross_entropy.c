@@ -1,6 +1,8 @@
 #include "dnsel/cross_entropy.h"
 
-#include <tgmath.h>
+#include <math.h>
+
+#include "dnsel/activation.h"
 
 void dns_softmax(dns_real *rows, size_t n, size_t m)
 {
@@ -9,10 +11,11 @@ void dns_softmax(dns_real *rows, size_t n, size_t m)
         for (size_t j = 0; j < m; j++)
             largest = row[j] > largest ? row[j] : largest;
         double sum = 0;
-        for (size_t j = 0; j < m; j++) {
-            row[j] = largest == -INFINITY ? 0 : exp(row[j] - largest);
+        for (size_t j = 0; j < m; j++)
+            row[j] = largest == -INFINITY ? -INFINITY : row[j] - largest;
+        dns_exp(row, row, m);
+        for (size_t j = 0; j < m; j++)
             sum += (double)row[j];
-        }
         dns_real factor = sum > 0 ? (dns_real)(1 / sum) : 0;
         for (size_t j = 0; j < m; j++)
             row[j] *= factor;

@@ -5,6 +5,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "dnsel/activation.h"
 #include "dnsel/batch_norm.h"
 #include "dnsel/cross_entropy.h"
 #include "dnsel/dropout.h"
@@ -78,6 +79,34 @@ static void dropout_drops_its_share_and_keeps_the_mean(void **state)
     dropout.rate = 0;
     assert_ok(dns_dropout_run(piece, y, N, &dropout, NULL));
     assert_memory_equal(piece, y, sizeof y);
+}
+
+static void activations_are_close_to_the_functions(void **state)
+{
+    enum { N = 100003 };
+    static float x[N], y[N];
+    (void)state;
+    for (size_t i = 0; i < N; i++)
+        x[i] = (float)(-87 + 174.0 * (double)i / (N - 1));
+    dns_exp(y, x, N);
+    for (size_t i = 0; i < N; i++)
+        assert_true(fabs((double)y[i] / exp((double)x[i]) - 1) < 2e-7);
+    dns_sigmoid(y, x, N);
+    for (size_t i = 0; i < N; i++)
+        assert_true(fabs((double)y[i] - 1 / (1 + exp(-(double)x[i]))) < 2e-7);
+    for (size_t i = 0; i < N; i++)
+        x[i] *= 0.125f;
+    dns_tanh(y, x, N);
+    for (size_t i = 0; i < N; i++)
+        assert_true(fabs((double)y[i] - tanh((double)x[i])) < 4e-7);
+    float edges[] = {-INFINITY, -1000, 0};
+    const float powers[] = {0, 0, 1}, halves[] = {0, 0, 0.5f}, tangents[] = {-1, -1, 0};
+    dns_exp(y, edges, 3);
+    assert_memory_equal(y, powers, sizeof powers);
+    dns_sigmoid(y, edges, 3);
+    test_assert_close("sigmoid", y, halves, 3, 1e-30, 0);
+    dns_tanh(y, edges, 3);
+    test_assert_close("tanh", y, tangents, 3, 4e-7, 0);
 }
 
 static void softmax_bears_extremes(void **state)
@@ -212,6 +241,7 @@ int main(void)
         cmocka_unit_test(layer_norm_gives_mean_and_deviation),
         cmocka_unit_test(batch_norm_tracks_with_the_unbiased_variance),
         cmocka_unit_test(dropout_drops_its_share_and_keeps_the_mean),
+        cmocka_unit_test(activations_are_close_to_the_functions),
         cmocka_unit_test(softmax_bears_extremes),
         cmocka_unit_test(losses_have_known_values),
         cmocka_unit_test(threads_do_not_change_a_bit),
