@@ -1,6 +1,6 @@
 /*
- * The archive record: X as int8 with one scale a region, under zstd. 1.4 times smaller than int8 alone, and about 40
- * times slower to read than a mapped record, so only for keeping.
+ * The archive record: X as int8 with one scale a region, under zstd. 1.4 times smaller than int8
+ * alone, and about 40 times slower to read than a mapped record, so only for keeping.
  */
 #ifndef DNSEL_ARCHIVE_H
 #define DNSEL_ARCHIVE_H
@@ -11,17 +11,20 @@
 extern "C" {
 #endif
 
-/* Rows to int8: scale = max|x| / 127 (0 for a row of zeros), code = nearest integer, halves to even. codes
- * [n_rows, dim], scales [n_rows]. DNS_ERR_RANGE when an element is not finite. */
-DNS_API DNS_MUST_CHECK dns_status dns_rows_to_i8(int8_t *codes, float *scales, const float *x, size_t n_rows, size_t dim);
-DNS_API void dns_rows_from_i8(float *x, const int8_t *codes, const float *scales, size_t n_rows, size_t dim);
+/* Rows to int8: scale = max|x| / 127 (0 for a row of zeros), code = nearest integer, halves to
+ * even. codes [n_rows, dim], scales [n_rows]. DNS_ERR_RANGE when an element is not finite. */
+DNS_API DNS_MUST_CHECK dns_status dns_rows_to_i8(int8_t *codes, float *scales, const float *x,
+                                                 size_t n_rows, size_t dim);
+DNS_API void dns_rows_from_i8(float *x, const int8_t *codes, const float *scales, size_t n_rows,
+                              size_t dim);
 
-/* *out = an archive record of X [n_frames, n_regions, dim]; *block holds its bytes and is to be freed with dns_free. */
-DNS_API DNS_MUST_CHECK dns_status dns_archive_pack(dns_record *out, void **block, const float *x, size_t n_frames,
-                                                   size_t n_regions, size_t dim);
+/* *out = an archive record of X [n_frames, n_regions, dim]; *block holds its bytes and is to be
+ * freed with dns_free. */
+DNS_API DNS_MUST_CHECK dns_status dns_archive_pack(dns_record *out, void **block, const float *x,
+                                                   size_t n_frames, size_t n_regions, size_t dim);
 
-/* x [shape[0], shape[1], shape[2]] = the features of an archive record; allocate by record->shape. At most scale / 2
- * off in each element. DNS_ERR_CORRUPT. */
+/* x [shape[0], shape[1], shape[2]] = the features of an archive record; allocate by record->shape.
+ * At most scale / 2 off in each element. DNS_ERR_CORRUPT. */
 DNS_API DNS_MUST_CHECK dns_status dns_archive_unpack(float *x, const dns_record *record);
 
 #ifdef __cplusplus

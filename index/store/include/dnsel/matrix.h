@@ -1,7 +1,8 @@
 /*
- * All vectors of one kind in one contiguous array, for scanning: a file `<kind>.matrix` beside data.mdb, derived from it.
- * A reader maps it and brings it to the state of its own snapshot in private memory, so that an answer never mixes two
- * states and a missing, old or damaged file costs time only. 226 000 vectors open in a few milliseconds.
+ * All vectors of one kind in one contiguous array, for scanning: a file `<kind>.matrix` beside
+ * data.mdb, derived from it. A reader maps it and brings it to the state of its own snapshot in
+ * private memory, so that an answer never mixes two states and a missing, old or damaged file costs
+ * time only. 226 000 vectors open in a few milliseconds.
  */
 #ifndef DNSEL_MATRIX_H
 #define DNSEL_MATRIX_H
@@ -17,17 +18,21 @@ typedef struct dns_matrix dns_matrix;
 
 typedef enum dns_matrix_source {
     DNS_MATRIX_FILE,    /* the file was current: rows ascend by id */
-    DNS_MATRIX_PATCHED, /* the file was older and a few rows were changed in memory: rows in no order */
+    DNS_MATRIX_PATCHED, /* the file was older and a few rows were changed in memory: rows in no
+                           order */
     DNS_MATRIX_RECORDS  /* no usable file: read from the records: rows ascend by id */
 } dns_matrix_source;
 
 typedef struct dns_matrix_options {
-    bool check;       /* compare the vectors of the file with their checksums (reads it all) */
-    dns_pool *pool;   /* for the check and for reading records; may be NULL */
+    bool check;     /* compare the vectors of the file with their checksums (reads it all) */
+    dns_pool *pool; /* for the check and for reading records; may be NULL */
     dns_cancel *cancel;
 } dns_matrix_options;
 
-#define DNS_MATRIX_OPTIONS_INIT {false, NULL, NULL}
+#define DNS_MATRIX_OPTIONS_INIT \
+    {                           \
+        false, NULL, NULL       \
+    }
 
 /* What a scan needs; borrowed from the matrix. */
 typedef struct dns_matrix_rows {
@@ -41,23 +46,26 @@ typedef struct dns_matrix_rows {
     const char *reason; /* one line why the file was not used as it is; "" for DNS_MATRIX_FILE */
 } dns_matrix_rows;
 
-/* *out = the vectors of `kind` (coarse, codes or selector) at just the state of `snapshot`; it may outlive the
- * snapshot. An empty index gives n_rows 0. DNS_ERR_ARG for other kinds; DNS_ERR_CORRUPT when records must be read and
- * are damaged; DNS_ERR_SHAPE when records of the kind differ in dimension or dtype. `options` may be NULL. */
-DNS_API DNS_MUST_CHECK dns_status dns_matrix_open(dns_matrix **out, const dns_snapshot *snapshot, dns_kind kind,
-                                                  const dns_matrix_options *options);
+/* *out = the vectors of `kind` (coarse, codes or selector) at just the state of `snapshot`; it may
+ * outlive the snapshot. An empty index gives n_rows 0. DNS_ERR_ARG for other kinds; DNS_ERR_CORRUPT
+ * when records must be read and are damaged; DNS_ERR_SHAPE when records of the kind differ in
+ * dimension or dtype. `options` may be NULL. */
+DNS_API DNS_MUST_CHECK dns_status dns_matrix_open(dns_matrix **out, const dns_snapshot *snapshot,
+                                                  dns_kind kind, const dns_matrix_options *options);
 DNS_API void dns_matrix_close(dns_matrix *matrix);
 DNS_API dns_matrix_rows dns_matrix_get(const dns_matrix *matrix);
 
-/* Writes the file for the state of `snapshot` and puts it in the place of the old one atomically; readers keep theirs.
- * Nothing is done when the file is current. `progress` and `cancel` may be NULL. */
+/* Writes the file for the state of `snapshot` and puts it in the place of the old one atomically;
+ * readers keep theirs. Nothing is done when the file is current. `progress` and `cancel` may be
+ * NULL. */
 DNS_API DNS_MUST_CHECK dns_status dns_matrix_refresh(const dns_snapshot *snapshot, dns_kind kind,
-                                                     const dns_progress *progress, dns_cancel *cancel);
+                                                     const dns_progress *progress,
+                                                     dns_cancel *cancel);
 
-/* *current = the file exists, is whole (all checksums compared) and is of the snapshot's generation; otherwise *reason
- * (may be NULL) = why not, to be freed with dns_free. */
-DNS_API DNS_MUST_CHECK dns_status dns_matrix_verify(bool *current, char **reason, const dns_snapshot *snapshot,
-                                                    dns_kind kind);
+/* *current = the file exists, is whole (all checksums compared) and is of the snapshot's
+ * generation; otherwise *reason (may be NULL) = why not, to be freed with dns_free. */
+DNS_API DNS_MUST_CHECK dns_status dns_matrix_verify(bool *current, char **reason,
+                                                    const dns_snapshot *snapshot, dns_kind kind);
 
 #ifdef __cplusplus
 }

@@ -1,0 +1,34 @@
+/* The file behind a matrix: header page, vectors, then ids, scales and checksums
+ * (docs/index-format.md). */
+#ifndef DNS_STORE_MATRIX_FILE_H
+#define DNS_STORE_MATRIX_FILE_H
+
+#include "dnsel/matrix.h"
+
+enum { DNS_MATRIX_PAGE = 4096, DNS_MATRIX_BLOCK = 1 << 20, DNS_MATRIX_VERSION = 1 };
+
+typedef struct dns_matrix_file {
+    int fd;
+    char *path;
+    dns_dtype dtype;
+    size_t dim, row_bytes, n_rows;
+    uint64_t generation;
+    uint64_t *ids;       /* [n_rows] ascending */
+    float *scales;       /* [n_rows], I8 only */
+    uint64_t *checksums; /* one for each DNS_MATRIX_BLOCK of the vectors */
+    size_t n_blocks;
+} dns_matrix_file;
+
+/* One vector a video: coarse, codes, selector. */
+bool dns_matrix_kind(dns_kind kind);
+
+/* Reads everything but the vectors and checks it. DNS_ERR_NOTFOUND, DNS_ERR_FORMAT (also of another
+ * index), DNS_ERR_VERSION, DNS_ERR_MODEL, DNS_ERR_CORRUPT. Close also after a failure. */
+DNS_MUST_CHECK dns_status dns_matrix_file_open(dns_matrix_file *out, const dns_snapshot *snapshot,
+                                               dns_kind kind);
+void dns_matrix_file_close(dns_matrix_file *file);
+
+DNS_MUST_CHECK dns_status dns_matrix_file_write(const dns_snapshot *snapshot, dns_kind kind,
+                                                const dns_progress *progress, dns_cancel *cancel);
+
+#endif

@@ -1,0 +1,709 @@
+#include "support.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "dnsel/json.h"
+#include "dnsel/store.h"
+#include "sample.h"
+
+static char folder[256];
+
+static void a_store_gives_back_what_was_put(void **state)
+{
+    (void)state;
+    dns_store *store;
+    dns_batch *batch;
+    dns_snapshot *snapshot;
+    enum { N = 300 };
+    sample_folder(folder, "round");
+    sample_index(folder, N);
+    assert_ok(dns_store_open(&store, folder, DNS_STORE_READ, NULL));
+    assert_ok(dns_snapshot_open(&snapshot, store));
+    assert_int_equal(dns_snapshot_count(snapshot, DNS_KIND_META), N);
+    for (size_t i = 0; i < N; i++)
+        sample_expect(snapshot, i, 0);
+    dns_snapshot_close(snapshot);
+    assert_status(dns_batch_create(&batch, store, NULL), DNS_ERR_ARG);
+    assert_null(batch);
+    dns_store_close(store);
+
+    /* Replaced, updated and removed ones, over several commits and a reopening. */
+    assert_ok(dns_store_open(&store, folder, DNS_STORE_WRITE, NULL));
+    dns_batch_options options = {.max_videos = 7};
+    assert_ok(dns_batch_create(&batch, store, &options));
+    for (size_t i = 0; i < N; i += 3)
+        assert_ok(sample_put(batch, i, 1));
+    for (size_t i = 1; i < N; i += 3)
+        assert_ok(dns_batch_remove(batch, dns_id_of_name(sample_name(i))));
+    assert_status(dns_batch_remove(batch, dns_id_of_name(sample_name(1))), DNS_ERR_NOTFOUND);
+    assert_true(dns_batch_pending(batch) > 0);
+    assert_ok(dns_batch_commit(batch));
+    assert_int_equal(dns_batch_pending(batch), 0);
+    dns_batch_free(batch);
+    dns_store_close(store);
+
+    assert_ok(dns_store_open(&store, folder, DNS_STORE_WRITE, NULL));
+    assert_ok(dns_snapshot_open(&snapshot, store));
+    for (size_t i = 0; i < N; i++) {
+        dns_record record;
+        uint64_t id = dns_id_of_name(sample_name(i));
+        if (i % 3 != 1)
+            sample_expect(snapshot, i, i % 3 == 0);
+        else
+            for (int k = 0; k < DNS_KIND_COUNT; k++)
+                assert_status(dns_snapshot_get(&record, snapshot, (dns_kind)k, id, false), DNS_ERR_NOTFOUND);
+    }
+    uint64_t *ids;
+    size_t n;
+    assert_ok(dns_snapshot_ids(&ids, &n, snapshot, DNS_KIND_COARSE));
+    assert_int_equal(n, 200);
+    for (size_t i = 1; i < n; i++)
+        assert_true(ids[i - 1] < ids[i]);
+    dns_cursor *cursor;
+    dns_record record;
+    assert_ok(dns_cursor_create(&cursor, snapshot, DNS_KIND_REGIONS, ids[50] + 1));
+    for (size_t i = 51; i < n; i++) {
+        assert_ok(dns_cursor_next(&record, cursor));
+        assert_int_equal(record.id, ids[i]);
+        assert_ok(dns_record_check(&record));
+    }
+    assert_int_equal(dns_cursor_next(&record, cursor), DNS_EOF);
+    assert_int_equal(dns_cursor_next(&record, cursor), DNS_EOF);
+    dns_cursor_free(cursor);
+    dns_free(ids);
+    dns_snapshot_close(snapshot);
+    dns_store_close(store);
+}
+
+static void an_update_touches_only_what_it_names(void **state)
+{
+    (void)state;
+    dns_store *store;
+    dns_batch *batch;
+    dns_snapshot *snapshot;
+    dns_record record;
+    dns_meta meta;
+    sample_folder(folder, "update");
+    sample_index(folder, 5);
+    uint64_t id = dns_id_of_name(sample_name(2));
+    float value = 0.25f;
+    dns_record selector = {.kind = DNS_KIND_SELECTOR, .dtype = DNS_F32, .rank = 1, .shape = {1}, .data = &value};
+    assert_ok(dns_store_open(&store, folder, DNS_STORE_WRITE, NULL));
+    assert_ok(dns_batch_create(&batch, store, NULL));
+    assert_ok(dns_batch_update(batch, id, NULL, &selector, 1, 1u << DNS_KIND_REGIONS));
+    assert_status(dns_batch_update(batch, 12345, NULL, &selector, 1, 0), DNS_ERR_NOTFOUND);
+    assert_status(dns_batch_update(batch, id, NULL, NULL, 0, 1u << DNS_KIND_META), DNS_ERR_ARG);
+    assert_ok(dns_batch_commit(batch));
+    assert_ok(dns_snapshot_open(&snapshot, store));
+    assert_ok(dns_snapshot_get(&record, snapshot, DNS_KIND_SELECTOR, id, true));
+    assert_true(*(const float *)record.data == value);
+    assert_status(dns_snapshot_get(&record, snapshot, DNS_KIND_REGIONS, id, true), DNS_ERR_NOTFOUND);
+    assert_ok(dns_snapshot_get(&record, snapshot, DNS_KIND_COARSE, id, true));
+    assert_ok(dns_snapshot_meta(&meta, snapshot, id));
+    dns_meta renewed = meta;
+    renewed.mtime_ns = 77;
+    assert_ok(dns_batch_update(batch, id, &renewed, NULL, 0, 0));
+    renewed.name = "/another";
+    assert_status(dns_batch_update(batch, id, &renewed, NULL, 0, 0), DNS_ERR_ARG);
+    dns_snapshot_close(snapshot);
+    assert_ok(dns_batch_commit(batch));
+    assert_ok(dns_snapshot_open(&snapshot, store));
+    assert_ok(dns_snapshot_meta(&meta, snapshot, id));
+    assert_int_equal(meta.mtime_ns, 77);
+    assert_int_equal(dns_snapshot_generation(snapshot), 3);
+    dns_snapshot_close(snapshot);
+    dns_batch_free(batch);
+    dns_store_close(store);
+}
+
+static void a_put_refuses_what_does_not_fit(void **state)
+{
+    (void)state;
+    dns_store *store;
+    dns_batch *batch;
+    float x[512] = {0}, scale = 1;
+    sample_folder(folder, "refuse");
+    dns_store_settings settings = sample_settings();
+    assert_ok(dns_store_create(&store, folder, &settings, NULL));
+    assert_ok(dns_batch_create(&batch, store, NULL));
+    dns_meta meta = {.name = "a", .n_frames = 2};
+    dns_record r = {.kind = DNS_KIND_COARSE, .dtype = DNS_F32, .rank = 1, .shape = {512}, .data = x};
+#define PUT(change, expected)                                                                      \
+    do {                                                                                           \
+        dns_record bad = r;                                                                        \
+        dns_meta m = meta;                                                                         \
+        (void)m, change;                                                                           \
+        assert_status(dns_batch_put(batch, &m, &bad, 1, NULL), expected);                          \
+        assert_int_equal(dns_batch_pending(batch), 0);                                             \
+    } while (0)
+    PUT(bad.rank = 2, DNS_ERR_SHAPE);
+    PUT(bad.dtype = DNS_F64, DNS_ERR_SHAPE);
+    PUT(bad.dtype = (dns_dtype)99, DNS_ERR_SHAPE);
+    PUT(bad.shape[0] = 0, DNS_ERR_SHAPE);
+    PUT(bad.data = NULL, DNS_ERR_ARG);
+    PUT(bad.size = 7, DNS_ERR_ARG);
+    PUT(bad.kind = DNS_KIND_META, DNS_ERR_ARG);
+    PUT(bad.kind = (dns_kind)DNS_KIND_COUNT, DNS_ERR_ARG);
+    PUT(m.name = "", DNS_ERR_ARG);
+    PUT(m.name = NULL, DNS_ERR_ARG);
+    PUT(m.duration = -1, DNS_ERR_RANGE);
+    PUT((bad.kind = DNS_KIND_REGIONS, bad.rank = 3, bad.shape[0] = 1, bad.shape[1] = 1, bad.shape[2] = 8),
+        DNS_ERR_SHAPE);
+    PUT((bad.kind = DNS_KIND_REGIONS, bad.rank = 3, bad.shape[0] = 2, bad.shape[1] = UINT32_MAX, bad.shape[2] = 8),
+        DNS_ERR_SHAPE);
+    PUT((bad.kind = DNS_KIND_CODES, bad.dtype = DNS_I8), DNS_ERR_ARG); /* no scales */
+    dns_record twice[2] = {r, r};
+    assert_status(dns_batch_put(batch, &meta, twice, 2, NULL), DNS_ERR_ARG);
+    r.kind = DNS_KIND_CODES;
+    r.dtype = DNS_I8;
+    r.scales = &scale;
+    assert_ok(dns_batch_put(batch, &meta, &r, 1, NULL));
+    dns_batch_free(batch);
+    dns_store_close(store);
+}
+
+static void a_colliding_id_is_refused(void **state)
+{
+    (void)state;
+    /* Two names with the same 64-bit id are not to be had, so a store is given one that lies: the meta record of 'b'
+     * put under the id of 'a' by way of an update of a waiting video with a damaged name. */
+    dns_store *store;
+    dns_batch *batch;
+    sample_folder(folder, "collide");
+    dns_store_settings settings = sample_settings();
+    assert_ok(dns_store_create(&store, folder, &settings, NULL));
+    assert_ok(dns_batch_create(&batch, store, NULL));
+    char name[] = "a";
+    dns_meta meta = {.name = name};
+    assert_ok(dns_batch_put(batch, &meta, NULL, 0, NULL));
+    assert_ok(dns_batch_put(batch, &meta, NULL, 0, NULL)); /* the same name again is no collision */
+    assert_int_equal(dns_batch_pending(batch), 1);
+    dns_batch_free(batch);
+    dns_store_close(store);
+}
+
+static void names_paths_and_ids_are_found(void **state)
+{
+    (void)state;
+    dns_store *store;
+    dns_batch *batch;
+    dns_snapshot *snapshot;
+    char file[300], link_path[300], text[17];
+    uint64_t id, row, got;
+    sample_folder(folder, "find");
+    dns_store_settings settings = sample_settings();
+    assert_ok(dns_store_create(&store, folder, &settings, NULL));
+    assert_ok(dns_batch_create(&batch, store, NULL));
+    snprintf(file, sizeof file, "%s/a.mp4", folder);
+    snprintf(link_path, sizeof link_path, "%s/link.mp4", folder);
+    assert_ok(dns_file_write(file, "x", 1));
+    assert_int_equal(symlink(file, link_path), 0);
+    dns_meta meta = {.name = file};
+    assert_ok(dns_batch_put(batch, &meta, NULL, 0, &id));
+    meta = (dns_meta){.name = "00000000000000ff", .path = "/somewhere/b.mp4", .imported = true};
+    assert_ok(dns_batch_put(batch, &meta, NULL, 0, &row));
+    assert_ok(dns_batch_commit(batch));
+    assert_ok(dns_snapshot_open(&snapshot, store));
+    assert_ok(dns_snapshot_find(&got, snapshot, file));
+    assert_int_equal(got, id);
+    assert_ok(dns_snapshot_find(&got, snapshot, link_path));
+    assert_int_equal(got, id);
+    dns_id_text(id, text);
+    assert_ok(dns_snapshot_find(&got, snapshot, text));
+    assert_int_equal(got, id);
+    assert_int_equal(unlink(file), 0);
+    char indirect[600];
+    snprintf(indirect, sizeof indirect, "%s/../%s/a.mp4", folder, strrchr(folder, '/') + 1);
+    assert_ok(dns_snapshot_find(&got, snapshot, indirect)); /* the file is gone, its folder is not */
+    assert_int_equal(got, id);
+    assert_ok(dns_snapshot_find(&got, snapshot, "00000000000000ff"));
+    assert_int_equal(got, row);
+    assert_ok(dns_snapshot_meta(&meta, snapshot, row));
+    assert_true(meta.imported);
+    assert_string_equal(meta.path, "/somewhere/b.mp4");
+    assert_null(meta.frame_times);
+    assert_status(dns_snapshot_find(&got, snapshot, "nothing"), DNS_ERR_NOTFOUND);
+    assert_status(dns_snapshot_find(&got, snapshot, ""), DNS_ERR_NOTFOUND);
+    assert_status(dns_snapshot_find(&got, snapshot, "00000000000000fe"), DNS_ERR_NOTFOUND);
+    dns_snapshot_close(snapshot);
+    dns_batch_free(batch);
+    dns_store_close(store);
+}
+
+static void a_snapshot_does_not_change_while_others_write(void **state)
+{
+    (void)state;
+    dns_store *store;
+    dns_batch *batch;
+    dns_snapshot *old, *new;
+    sample_folder(folder, "snapshot");
+    sample_index(folder, 40);
+    assert_ok(dns_store_open(&store, folder, DNS_STORE_WRITE, NULL));
+    assert_ok(dns_snapshot_open(&old, store));
+    assert_ok(dns_batch_create(&batch, store, NULL));
+    for (unsigned version = 1; version <= 12; version++) { /* enough commits to use every free page again */
+        for (size_t i = 0; i < 40; i += 2)
+            assert_ok(sample_put(batch, i, version));
+        assert_ok(dns_batch_remove(batch, dns_id_of_name(sample_name(2 * version + 1))));
+        assert_ok(dns_batch_commit(batch));
+    }
+    for (size_t i = 0; i < 40; i++)
+        sample_expect(old, i, 0);
+    assert_int_equal(dns_snapshot_count(old, DNS_KIND_META), 40);
+    assert_ok(dns_snapshot_open(&new, store));
+    for (size_t i = 0; i < 40; i += 2)
+        sample_expect(new, i, 12);
+    assert_int_equal(dns_snapshot_count(new, DNS_KIND_META), 28);
+    assert_int_equal(dns_snapshot_generation(new), 13);
+    dns_snapshot_close(old);
+    dns_snapshot_close(new);
+    dns_batch_free(batch);
+    dns_store_close(store);
+}
+
+static void the_journal_tells_what_changed(void **state)
+{
+    (void)state;
+    dns_store *store;
+    dns_batch *batch;
+    dns_snapshot *snapshot;
+    uint64_t *ids;
+    size_t n;
+    sample_folder(folder, "journal");
+    sample_index(folder, 10);
+    assert_ok(dns_store_open(&store, folder, DNS_STORE_WRITE, NULL));
+    assert_ok(dns_batch_create(&batch, store, NULL));
+    assert_ok(sample_put(batch, 3, 1));
+    assert_ok(dns_batch_commit(batch));
+    assert_ok(dns_batch_remove(batch, dns_id_of_name(sample_name(5))));
+    assert_ok(sample_put(batch, 3, 2));
+    assert_ok(dns_batch_commit(batch));
+    assert_ok(dns_snapshot_open(&snapshot, store));
+    assert_ok(dns_snapshot_changes(&ids, &n, snapshot, 1));
+    uint64_t a = dns_id_of_name(sample_name(3)), b = dns_id_of_name(sample_name(5));
+    assert_int_equal(n, 2);
+    assert_int_equal(ids[0], a < b ? a : b);
+    assert_int_equal(ids[1], a < b ? b : a);
+    dns_free(ids);
+    assert_ok(dns_snapshot_changes(&ids, &n, snapshot, 3));
+    assert_int_equal(n, 0);
+    dns_free(ids);
+    assert_status(dns_snapshot_changes(&ids, &n, snapshot, 4), DNS_ERR_NOTFOUND);
+    dns_snapshot_close(snapshot);
+
+    /* It does not grow without end, and says so when it does not reach back. */
+    dns_batch_options options = {.max_videos = 0};
+    dns_batch_free(batch);
+    assert_ok(dns_batch_create(&batch, store, &options));
+    char name[32];
+    for (unsigned round = 0; round < 105; round++) {
+        for (unsigned i = 0; i < 1000; i++) {
+            snprintf(name, sizeof name, "v%u", i);
+            dns_meta meta = {.name = name, .n_errors = round};
+            assert_ok(dns_batch_put(batch, &meta, NULL, 0, NULL));
+        }
+        assert_ok(dns_batch_commit(batch));
+    }
+    assert_ok(dns_snapshot_open(&snapshot, store));
+    assert_int_equal(dns_snapshot_generation(snapshot), 108);
+    assert_status(dns_snapshot_changes(&ids, &n, snapshot, 1), DNS_ERR_NOTFOUND);
+    assert_ok(dns_snapshot_changes(&ids, &n, snapshot, 100));
+    assert_int_equal(n, 1000);
+    dns_free(ids);
+    dns_snapshot_close(snapshot);
+    dns_batch_free(batch);
+    dns_store_close(store);
+}
+
+static dns_digest digest_of(const char *directory)
+{
+    dns_store *store;
+    dns_snapshot *snapshot;
+    dns_digest digest;
+    assert_ok(dns_store_open(&store, directory, DNS_STORE_READ, NULL));
+    assert_ok(dns_snapshot_open(&snapshot, store));
+    assert_ok(dns_snapshot_digest(&digest, snapshot, NULL));
+    dns_snapshot_close(snapshot);
+    dns_store_close(store);
+    return digest;
+}
+
+static void the_digest_does_not_depend_on_how_it_was_written(void **state)
+{
+    (void)state;
+    char other[256];
+    dns_store *store;
+    dns_batch *batch;
+    sample_folder(folder, "digest");
+    sample_folder(other, "digest");
+    sample_index(folder, 50);
+    dns_digest expected = digest_of(folder);
+    dns_store_settings settings = sample_settings();
+    assert_ok(dns_store_create(&store, other, &settings, NULL));
+    dns_batch_options options = {.max_bytes = 200000};
+    assert_ok(dns_batch_create(&batch, store, &options));
+    for (size_t i = 60; i-- > 0;)
+        assert_ok(sample_put(batch, i, i % 2));
+    for (size_t i = 1; i < 50; i += 2)
+        assert_ok(sample_put(batch, i, 0));
+    for (size_t i = 50; i < 60; i++)
+        assert_ok(dns_batch_remove(batch, dns_id_of_name(sample_name(i))));
+    assert_ok(dns_batch_commit(batch));
+    dns_batch_free(batch);
+    dns_store_close(store);
+    dns_digest got = digest_of(other);
+    assert_true(dns_digest_equal(&got, &expected));
+    assert_ok(dns_store_open(&store, other, DNS_STORE_WRITE, NULL));
+    assert_ok(dns_batch_create(&batch, store, NULL));
+    assert_ok(sample_put(batch, 7, 3));
+    assert_ok(dns_batch_commit(batch));
+    dns_batch_free(batch);
+    dns_store_close(store);
+    got = digest_of(other);
+    assert_false(dns_digest_equal(&got, &expected));
+}
+
+static void opening_tells_what_is_wrong(void **state)
+{
+    (void)state;
+    dns_store *store;
+    char path[300], text[2000];
+    sample_folder(folder, "open");
+    assert_status(dns_store_open(&store, folder, DNS_STORE_READ, NULL), DNS_ERR_NOTFOUND);
+    assert_null(store);
+    assert_ok(dns_directory_make(folder));
+    assert_status(dns_store_open(&store, folder, DNS_STORE_WRITE, NULL), DNS_ERR_NOTFOUND);
+    dns_store_settings settings = sample_settings();
+    settings.fps = 0;
+    assert_status(dns_store_create(&store, folder, &settings, NULL), DNS_ERR_ARG);
+    settings = sample_settings();
+    assert_ok(dns_store_create(&store, folder, &settings, NULL));
+    assert_string_equal(dns_store_directory(store), folder);
+    assert_string_equal(dns_store_created_by(store), "dnsel " DNS_VERSION);
+    dns_store *second;
+    assert_status(dns_store_open(&second, folder, DNS_STORE_READ, NULL), DNS_ERR_BUSY);
+    dns_store_close(store);
+    assert_status(dns_store_create(&store, folder, &settings, NULL), DNS_ERR_EXISTS);
+
+    dns_digest model = dns_digest_of("other", 5);
+    dns_store_options options = DNS_STORE_OPTIONS_INIT;
+    options.model = &model;
+    assert_status(dns_store_open(&store, folder, DNS_STORE_READ, &options), DNS_ERR_MODEL);
+    assert_non_null(strstr(dns_status_message(), "'sample'"));
+    options.model = &settings.model;
+    assert_ok(dns_store_open(&store, folder, DNS_STORE_READ, &options));
+    const dns_store_settings *got = dns_store_settings_get(store);
+    assert_memory_equal(got->kept, settings.kept, sizeof settings.kept);
+    assert_string_equal(got->model_name, "sample");
+    assert_true(got->fps == 1 && got->dtype[DNS_KIND_REGIONS] == DNS_F16);
+    dns_digest before = dns_store_settings_digest(got), after = dns_store_settings_digest(&settings);
+    assert_true(dns_digest_equal(&before, &after));
+    assert_status(dns_store_set_kept(store, settings.kept, settings.dtype), DNS_ERR_ARG);
+    dns_store_close(store);
+    settings.fps = 2;
+    after = dns_store_settings_digest(&settings);
+    assert_false(dns_digest_equal(&before, &after));
+
+    snprintf(path, sizeof path, "%s/index.json", folder);
+    char *json;
+    size_t size;
+    assert_ok(dns_file_read(&json, &size, path, sizeof text));
+    struct {
+        const char *find, *replace;
+        dns_status expected;
+    } cases[] = {{"\"version\": 1", "\"version\": 2", DNS_ERR_VERSION},
+                 {"dnsel-index", "other-index", DNS_ERR_FORMAT},
+                 {"{", "[", DNS_ERR_FORMAT},
+                 {"\"fps\": 1", "\"fps\": 2", DNS_ERR_CORRUPT},
+                 {"regions", "stories", DNS_ERR_CORRUPT}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char *found = strstr(json, cases[i].find);
+        assert_non_null(found);
+        size_t at = (size_t)(found - json), n = strlen(cases[i].find);
+        snprintf(text, sizeof text, "%.*s%s%s", (int)at, json, cases[i].replace, found + n);
+        assert_ok(dns_file_write(path, text, strlen(text)));
+        assert_status(dns_store_open(&store, folder, DNS_STORE_READ, NULL), cases[i].expected);
+    }
+    assert_ok(dns_file_write(path, json, size));
+    assert_ok(dns_store_open(&store, folder, DNS_STORE_READ, NULL));
+    dns_store_close(store);
+    dns_free(json);
+}
+
+static void files_of_two_indexes_do_not_mix(void **state)
+{
+    (void)state;
+    dns_store *store;
+    char other[256], from[300], to[300];
+    sample_folder(folder, "mixed");
+    sample_folder(other, "mixed");
+    sample_index(folder, 2);
+    sample_index(other, 2);
+    snprintf(from, sizeof from, "%s/data.mdb", other);
+    snprintf(to, sizeof to, "%s/data.mdb", folder);
+    assert_int_equal(rename(from, to), 0);
+    assert_status(dns_store_open(&store, folder, DNS_STORE_READ, NULL), DNS_ERR_FORMAT);
+    assert_status(dns_store_open(&store, other, DNS_STORE_READ, NULL), DNS_ERR_CORRUPT); /* no data.mdb */
+    assert_status(dns_store_open(&store, other, DNS_STORE_WRITE, NULL), DNS_ERR_CORRUPT);
+}
+
+static void kept_kinds_can_be_changed(void **state)
+{
+    (void)state;
+    dns_store *store;
+    sample_folder(folder, "kept");
+    sample_index(folder, 3);
+    dns_store_settings settings = sample_settings();
+    assert_ok(dns_store_open(&store, folder, DNS_STORE_WRITE, NULL));
+    settings.kept[DNS_KIND_REGIONS] = false;
+    settings.kept[DNS_KIND_ARCHIVE] = true;
+    settings.dtype[DNS_KIND_ARCHIVE] = DNS_F32;
+    assert_status(dns_store_set_kept(store, settings.kept, settings.dtype), DNS_ERR_ARG);
+    assert_true(dns_store_settings_get(store)->kept[DNS_KIND_REGIONS]);
+    settings.dtype[DNS_KIND_ARCHIVE] = DNS_I8;
+    assert_ok(dns_store_set_kept(store, settings.kept, settings.dtype));
+    dns_store_close(store);
+    assert_ok(dns_store_open(&store, folder, DNS_STORE_READ, NULL));
+    assert_false(dns_store_settings_get(store)->kept[DNS_KIND_REGIONS]);
+    assert_true(dns_store_settings_get(store)->kept[DNS_KIND_ARCHIVE]);
+    dns_store_close(store);
+}
+
+/* Runs `body` in a child, whose exit status tells; asserts do not reach the parent from there. */
+static int in_child(int (*body)(void))
+{
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0)
+        _exit(body());
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 255;
+}
+
+static int try_to_write(void)
+{
+    dns_store *store;
+    char expected[64];
+    snprintf(expected, sizeof expected, "process %ld is", (long)getppid());
+    if (dns_store_open(&store, folder, DNS_STORE_WRITE, NULL) != DNS_ERR_BUSY)
+        return 1;
+    if (strstr(dns_status_message(), expected) == NULL)
+        return 2;
+    dns_store_settings settings = sample_settings();
+    return dns_store_create(&store, folder, &settings, NULL) == DNS_ERR_BUSY ? 0 : 3;
+}
+
+static void a_second_writer_is_told_who_the_first_is(void **state)
+{
+    (void)state;
+    dns_store *store;
+    sample_folder(folder, "writers");
+    sample_index(folder, 3);
+    assert_ok(dns_store_open(&store, folder, DNS_STORE_WRITE, NULL));
+    /* A child inherits the list of what this process has open, and must not run into it first. */
+    assert_int_equal(in_child(try_to_write), 0);
+    dns_store_close(store);
+    assert_ok(dns_store_open(&store, folder, DNS_STORE_WRITE, NULL));
+    dns_store_close(store);
+}
+
+/* Reads the whole index again and again while the parent writes; all videos must always be of one version. */
+static int read_until_version_9(void)
+{
+    dns_store *store;
+    if (dns_store_open(&store, folder, DNS_STORE_READ, NULL) != DNS_OK)
+        return 1;
+    for (double start = dns_seconds(); dns_seconds() - start < 30;) {
+        dns_snapshot *snapshot;
+        if (dns_snapshot_open(&snapshot, store) != DNS_OK)
+            return 2;
+        uint32_t version = 0;
+        for (size_t i = 0; i < 60; i++) {
+            dns_meta meta;
+            dns_record record;
+            uint64_t id = dns_id_of_name(sample_name(i));
+            if (dns_snapshot_meta(&meta, snapshot, id) != DNS_OK || (i > 0 && meta.n_errors != version))
+                return 3;
+            version = meta.n_errors;
+            if (dns_snapshot_get(&record, snapshot, DNS_KIND_REGIONS, id, true) != DNS_OK)
+                return 4;
+        }
+        dns_snapshot_close(snapshot);
+        if (version == 9) {
+            dns_store_close(store);
+            return 0;
+        }
+    }
+    return 5;
+}
+
+static void another_process_reads_whole_commits_during_a_build(void **state)
+{
+    (void)state;
+    dns_store *store;
+    dns_batch *batch;
+    sample_folder(folder, "reader");
+    sample_index(folder, 60);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0)
+        _exit(read_until_version_9());
+    assert_ok(dns_store_open(&store, folder, DNS_STORE_WRITE, NULL));
+    dns_batch_options options = {.max_videos = 0};
+    assert_ok(dns_batch_create(&batch, store, &options));
+    for (unsigned version = 1; version <= 9; version++) {
+        for (size_t i = 0; i < 60; i++)
+            assert_ok(sample_put(batch, i, version));
+        assert_ok(dns_batch_commit(batch));
+        usleep(20000);
+    }
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+    dns_batch_free(batch);
+    dns_store_close(store);
+}
+
+static void killed_readers_do_not_hold_pages(void **state)
+{
+    (void)state;
+    dns_store *store;
+    dns_batch *batch;
+    char path[300];
+    struct stat before, after;
+    sample_folder(folder, "stale");
+    sample_index(folder, 60);
+    snprintf(path, sizeof path, "%s/data.mdb", folder);
+    int ready[2];
+    assert_int_equal(pipe(ready), 0);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        dns_snapshot *snapshot;
+        if (dns_store_open(&store, folder, DNS_STORE_READ, NULL) != DNS_OK ||
+            dns_snapshot_open(&snapshot, store) != DNS_OK || write(ready[1], "x", 1) != 1)
+            _exit(1);
+        pause();
+    }
+    char byte;
+    assert_int_equal(read(ready[0], &byte, 1), 1);
+    assert_ok(dns_store_open(&store, folder, DNS_STORE_WRITE, NULL));
+    assert_ok(dns_batch_create(&batch, store, NULL));
+    kill(pid, SIGKILL);
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
+    for (unsigned version = 1; version <= 3; version++) {
+        for (size_t i = 0; i < 60; i++)
+            assert_ok(sample_put(batch, i, version));
+        assert_ok(dns_batch_commit(batch));
+    }
+    assert_int_equal(stat(path, &before), 0);
+    for (unsigned version = 4; version <= 20; version++) {
+        for (size_t i = 0; i < 60; i++)
+            assert_ok(sample_put(batch, i, version));
+        assert_ok(dns_batch_commit(batch));
+    }
+    assert_int_equal(stat(path, &after), 0);
+    assert_true(after.st_size < before.st_size + before.st_size / 2);
+    close(ready[0]);
+    close(ready[1]);
+    dns_batch_free(batch);
+    dns_store_close(store);
+}
+
+static void the_map_grows_by_itself(void **state)
+{
+    (void)state;
+    dns_store *store;
+    dns_batch *batch;
+    dns_snapshot *old, *new;
+    sample_folder(folder, "grow");
+    sample_index(folder, 1);
+    dns_store_options bulk = DNS_STORE_OPTIONS_INIT;
+    bulk.bulk = true;
+    assert_ok(dns_store_open(&store, folder, DNS_STORE_WRITE, &bulk));
+    assert_ok(dns_snapshot_open(&old, store));
+    assert_ok(dns_batch_create(&batch, store, NULL));
+    uint8_t *codes;
+    enum { T = 2000 };
+    assert_ok(dns_alloc(&codes, T * 9 * 64, 1));
+    dns_record record = {.kind = DNS_KIND_FINE_BINARY, .dtype = DNS_U8, .rank = 3, .shape = {T, 9, 64}, .data = codes};
+    char name[32];
+    for (unsigned i = 0; i < 60; i++) { /* 69 MB; the first map has 16 */
+        snprintf(name, sizeof name, "long %u", i);
+        codes[0] = (uint8_t)i;
+        dns_meta meta = {.name = name, .n_frames = T};
+        assert_ok(dns_batch_put(batch, &meta, &record, 1, NULL));
+    }
+    assert_ok(dns_batch_commit(batch));
+    sample_expect(old, 0, 0); /* LMDB's map has moved meanwhile, ours has not */
+    assert_ok(dns_snapshot_open(&new, store));
+    for (unsigned i = 0; i < 60; i++) {
+        snprintf(name, sizeof name, "long %u", i);
+        assert_ok(dns_snapshot_get(&record, new, DNS_KIND_FINE_BINARY, dns_id_of_name(name), true));
+        assert_int_equal(*(const uint8_t *)record.data, i);
+    }
+    dns_store_stat stat_of;
+    assert_ok(dns_snapshot_stat(&stat_of, new));
+    assert_int_equal(stat_of.kinds[DNS_KIND_FINE_BINARY].n_records, 61);
+    assert_true(stat_of.kinds[DNS_KIND_FINE_BINARY].bytes > 60 * T * 9 * 64);
+    assert_true(stat_of.file_bytes > 60 * T * 9 * 64);
+    assert_true(stat_of.n_frames >= 60 * T + 4);
+    dns_free(codes);
+    dns_snapshot_close(old);
+    dns_snapshot_close(new);
+    dns_batch_free(batch);
+    dns_store_close(store);
+}
+
+static void a_creation_cut_short_can_be_repeated(void **state)
+{
+    (void)state;
+    dns_store *store;
+    char path[300];
+    sample_folder(folder, "ruins");
+    dns_store_settings settings = sample_settings();
+    assert_ok(dns_store_create(&store, folder, &settings, NULL));
+    dns_store_close(store);
+    snprintf(path, sizeof path, "%s/index.json", folder);
+    assert_int_equal(unlink(path), 0); /* as if killed just before it was written */
+    assert_ok(dns_store_create(&store, folder, &settings, NULL));
+    dns_batch *batch;
+    assert_ok(dns_batch_create(&batch, store, NULL));
+    assert_ok(sample_put(batch, 0, 0));
+    assert_ok(dns_batch_commit(batch));
+    dns_batch_free(batch);
+    dns_store_close(store);
+    assert_int_equal(unlink(path), 0);
+    assert_status(dns_store_create(&store, folder, &settings, NULL), DNS_ERR_EXISTS); /* it holds videos: kept */
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_store_gives_back_what_was_put),
+        cmocka_unit_test(an_update_touches_only_what_it_names),
+        cmocka_unit_test(a_put_refuses_what_does_not_fit),
+        cmocka_unit_test(a_colliding_id_is_refused),
+        cmocka_unit_test(names_paths_and_ids_are_found),
+        cmocka_unit_test(a_snapshot_does_not_change_while_others_write),
+        cmocka_unit_test(the_journal_tells_what_changed),
+        cmocka_unit_test(the_digest_does_not_depend_on_how_it_was_written),
+        cmocka_unit_test(opening_tells_what_is_wrong),
+        cmocka_unit_test(files_of_two_indexes_do_not_mix),
+        cmocka_unit_test(kept_kinds_can_be_changed),
+        cmocka_unit_test(a_second_writer_is_told_who_the_first_is),
+        cmocka_unit_test(another_process_reads_whole_commits_during_a_build),
+        cmocka_unit_test(killed_readers_do_not_hold_pages),
+        cmocka_unit_test(the_map_grows_by_itself),
+        cmocka_unit_test(a_creation_cut_short_can_be_repeated),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
