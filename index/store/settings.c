@@ -9,11 +9,9 @@
 #include "record_codec.h"
 #include "store_handle.h"
 
-static const char *const sampling_names[] = {"exact", "keyframe"};
-
 dns_store_settings dns_store_settings_init(void)
 {
-    dns_store_settings settings = {.sampling = DNS_SAMPLING_EXACT, .fps = 1.0};
+    dns_store_settings settings = {.sampling = "exact", .fps = 1.0};
     settings.kept[DNS_KIND_META] = true;
     settings.dtype[DNS_KIND_META] = DNS_U8;
     settings.kept[DNS_KIND_COARSE] = true;
@@ -25,8 +23,8 @@ dns_digest dns_store_settings_digest(const dns_store_settings *settings)
 {
     char model[33], text[128];
     dns_digest_text(&settings->model, model);
-    int n = snprintf(text, sizeof text, "model %s sampling %s fps %.17g", model,
-                     sampling_names[settings->sampling], settings->fps);
+    int n = snprintf(text, sizeof text, "model %s sampling %s fps %.17g", model, settings->sampling,
+                     settings->fps);
     return dns_digest_of(text, (size_t)n);
 }
 
@@ -34,10 +32,11 @@ dns_status dns_settings_check(const dns_store_settings *settings)
 {
     if (memchr(settings->model_name, '\0', DNS_MODEL_NAME) == NULL)
         return dns_status_set(DNS_ERR_ARG, "the model's name has no end");
-    if ((unsigned)settings->sampling > DNS_SAMPLING_KEYFRAME || !isfinite(settings->fps) ||
-        settings->fps <= 0)
-        return dns_status_set(DNS_ERR_ARG, "sampling %d at %g frames a second",
-                              (int)settings->sampling, settings->fps);
+    if (settings->sampling[0] == '\0' ||
+        memchr(settings->sampling, '\0', DNS_SAMPLING_NAME) == NULL)
+        return dns_status_set(DNS_ERR_ARG, "a sampling without a name");
+    if (!isfinite(settings->fps) || settings->fps <= 0)
+        return dns_status_set(DNS_ERR_ARG, "sampling at %g frames a second", settings->fps);
     for (int k = 0; k < DNS_KIND_COUNT; k++)
         if (settings->kept[k] &&
             ((unsigned)settings->dtype[k] >= 32 ||
@@ -96,7 +95,7 @@ dns_status dns_settings_write(char **text, size_t *size, const dns_store *store)
     dns_json_put_string(&w, "digest", hex);
     dns_json_end_object(&w);
     dns_json_begin_object(&w, "sampling");
-    dns_json_put_string(&w, "mode", sampling_names[settings->sampling]);
+    dns_json_put_string(&w, "mode", settings->sampling);
     dns_json_put_number(&w, "fps", settings->fps, 17);
     dns_json_end_object(&w);
     dns_json_begin_object(&w, "kinds");
@@ -145,14 +144,14 @@ dns_status dns_settings_parse(dns_store *store, const char *text, size_t size, c
     const dns_json *model = dns_json_get(root, "model"), *sampling = dns_json_get(root, "sampling");
     const char *name = dns_json_string(dns_json_get(model, "name"), "");
     const char *mode = dns_json_string(dns_json_get(sampling, "mode"), "");
-    settings.sampling = strcmp(mode, "keyframe") == 0 ? DNS_SAMPLING_KEYFRAME : DNS_SAMPLING_EXACT;
     settings.fps = dns_json_number(dns_json_get(sampling, "fps"), 0);
-    if (version < 1 || strlen(name) >= DNS_MODEL_NAME ||
+    if (version < 1 || strlen(name) >= DNS_MODEL_NAME || strlen(mode) >= DNS_SAMPLING_NAME ||
         !dns_digest_parse(&store->identity, dns_json_string(dns_json_get(root, "identity"), "")) ||
         !dns_digest_parse(&settings.model, dns_json_string(dns_json_get(model, "digest"), "")) ||
         !dns_digest_parse(&written, dns_json_string(dns_json_get(root, "digest"), "")))
         DNS_FAIL(DNS_ERR_CORRUPT, "%s: a field is missing or damaged", source);
     strncpy(settings.model_name, name, DNS_MODEL_NAME - 1);
+    strncpy(settings.sampling, mode, DNS_SAMPLING_NAME - 1);
     status = dns_json_each(dns_json_get(root, "kinds"), read_kind, &settings);
     if (status == DNS_OK && dns_settings_check(&settings) != DNS_OK)
         status = DNS_ERR_CORRUPT;

@@ -23,18 +23,14 @@ extern "C" {
 
 /* ---- settings ---- */
 
-typedef enum dns_sampling {
-    DNS_SAMPLING_EXACT,   /* frames at exact multiples of 1/fps */
-    DNS_SAMPLING_KEYFRAME /* the keyframe nearest to each multiple */
-} dns_sampling;
-
-enum { DNS_MODEL_NAME = 128 };
+enum { DNS_MODEL_NAME = 128, DNS_SAMPLING_NAME = 16 };
 
 /* What an index was made to hold. A value: copy it. */
 typedef struct dns_store_settings {
-    char model_name[DNS_MODEL_NAME]; /* at most 127 bytes */
-    dns_digest model;                /* dns_model_digest; records of another model are refused */
-    dns_sampling sampling;
+    char model_name[DNS_MODEL_NAME];  /* at most 127 bytes */
+    dns_digest model;                 /* dns_model_digest; records of another model are refused */
+    char sampling[DNS_SAMPLING_NAME]; /* how frames were chosen: "exact", "keyframe", ...; not empty
+                                       */
     double fps;
     bool kept[DNS_KIND_COUNT];       /* kinds that every video shall have; meta always */
     dns_dtype dtype[DNS_KIND_COUNT]; /* of the kept kinds */
