@@ -3,6 +3,78 @@
 #include <math.h>
 #include <string.h>
 
+#include "matmul.h"
+
+/* Work is cut by output into pieces whose size does not depend on the number of threads. */
+enum { ROWS = 128, INPUTS = 64 };
+
+struct projection {
+    dns_real *z, *dx, *dw;
+    const dns_real *x, *w, *dz;
+    size_t n, dim, bits;
+};
+
+static size_t min(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+static size_t pieces(size_t n, size_t size)
+{
+    return (n + size - 1) / size;
+}
+
+static dns_status project_task(void *payload, size_t task, size_t worker)
+{
+    (void)worker;
+    const struct projection *p = payload;
+    size_t first = task * ROWS;
+    return dns_matmul(
+        p->z + first * p->bits, p->bits, (dns_matrix){p->x + first * p->dim, p->dim, false},
+        (dns_matrix){p->w, p->bits, false}, min(ROWS, p->n - first), p->bits, p->dim, false);
+}
+
+dns_status dns_binarise_project(dns_real *z, const dns_real *x, const dns_real *w, size_t n,
+                                size_t dim, size_t bits, dns_pool *pool)
+{
+    struct projection p = {.z = z, .x = x, .w = w, .n = n, .dim = dim, .bits = bits};
+    return dns_pool_run(pool, pieces(n, ROWS), project_task, &p);
+}
+
+static dns_status input_task(void *payload, size_t task, size_t worker)
+{
+    (void)worker;
+    const struct projection *p = payload;
+    size_t first = task * ROWS;
+    return dns_matmul(
+        p->dx + first * p->dim, p->dim, (dns_matrix){p->dz + first * p->bits, p->bits, false},
+        (dns_matrix){p->w, p->bits, true}, min(ROWS, p->n - first), p->dim, p->bits, false);
+}
+
+static dns_status weight_task(void *payload, size_t task, size_t worker)
+{
+    (void)worker;
+    const struct projection *p = payload;
+    size_t first = task * INPUTS;
+    return dns_matmul(p->dw + first * p->bits, p->bits, (dns_matrix){p->x + first, p->dim, true},
+                      (dns_matrix){p->dz, p->bits, false}, min(INPUTS, p->dim - first), p->bits,
+                      p->n, true);
+}
+
+dns_status dns_binarise_project_backward(dns_real *dx, dns_real *dw, const dns_real *dz,
+                                         const dns_real *x, const dns_real *w, size_t n, size_t dim,
+                                         size_t bits, dns_pool *pool)
+{
+    struct projection p = {
+        .dx = dx, .dw = dw, .dz = dz, .x = x, .w = w, .n = n, .dim = dim, .bits = bits};
+    dns_status status = DNS_OK;
+    if (dx != NULL)
+        DNS_TRY(dns_pool_run(pool, pieces(n, ROWS), input_task, &p));
+    DNS_TRY(dns_pool_run(pool, pieces(dim, INPUTS), weight_task, &p));
+out:
+    return status;
+}
+
 void dns_binarise_erf_forward(dns_real *y, const dns_real *z, size_t n, double sigma)
 {
     dns_real scale = (dns_real)(1 / sqrt(2 * sigma));

@@ -8,12 +8,22 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "dnsel/pool.h"
 #include "dnsel/real.h"
 #include "dnsel/status.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+/* z [n, bits] = x [n, dim] W, for W [dim, bits]; rows of x are normalised already. */
+DNS_API DNS_MUST_CHECK dns_status dns_binarise_project(dns_real *z, const dns_real *x,
+                                                       const dns_real *w, size_t n, size_t dim,
+                                                       size_t bits, dns_pool *pool);
+/* dx = dz W^T (overwritten; NULL when not wanted), dW += x^T dz, rows in order. */
+DNS_API DNS_MUST_CHECK dns_status
+dns_binarise_project_backward(dns_real *dx, dns_real *dw, const dns_real *dz, const dns_real *x,
+                              const dns_real *w, size_t n, size_t dim, size_t bits, dns_pool *pool);
 
 /* y = erf(z / sqrt(2 sigma)); y may be z only when there is no way back. */
 DNS_API void dns_binarise_erf_forward(dns_real *y, const dns_real *z, size_t n, double sigma);

@@ -1,0 +1,9 @@
+/* The commands of dns-eval, one file each. */
+#ifndef DNS_EVAL_COMMANDS_H
+#define DNS_EVAL_COMMANDS_H
+
+#include "program.h"
+
+extern const dns_command dns_eval_parity;
+
+#endif

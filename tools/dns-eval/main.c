@@ -1,0 +1,16 @@
+#include "commands.h"
+
+static const dns_command *const commands[] = {&dns_eval_parity, NULL};
+
+static const dns_program program = {
+    .name = "dns-eval",
+    .summary = "measure networks, indexes and searches",
+    .description = "Compares the networks with reference outputs, scores rankings by the published "
+                   "protocols, and measures speed and storage.",
+    .commands = commands,
+};
+
+int main(int argc, char **argv)
+{
+    return dns_program_main(&program, argc, argv);
+}
