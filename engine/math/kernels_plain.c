@@ -1,0 +1,242 @@
+/* The twins: what each kernel computes, in plain C and in the plain order. */
+#include <math.h>
+#include <string.h>
+
+#include "dnsel/tensor.h"
+#include "kernels_isa.h"
+
+DNS_KERNEL_ROWS_F32(plain)
+{
+    for (size_t i = 0; i < n_rows; i++) {
+        float sum = 0.0f;
+        for (size_t k = 0; k < dim; k++)
+            sum += query[k] * rows[i * dim + k];
+        out[i] = sum;
+    }
+}
+
+DNS_KERNEL_ROWS_I8(plain)
+{
+    for (size_t i = 0; i < n_rows; i++) {
+        int32_t sum = 0;
+        for (size_t k = 0; k < dim; k++)
+            sum += query[k] * rows[i * dim + k];
+        out[i] = sum;
+    }
+}
+
+DNS_KERNEL_SUMS_I8(plain)
+{
+    for (size_t i = 0; i < n_rows; i++) {
+        int32_t sum = 0;
+        for (size_t k = 0; k < dim; k++)
+            sum += rows[i * dim + k];
+        out[i] = sum;
+    }
+}
+
+DNS_KERNEL_WIDEN_F16(plain)
+{
+    for (size_t i = 0; i < n; i++)
+        out[i] = dns_f32_from_f16(in[i]);
+}
+
+DNS_KERNEL_WIDEN_I8(plain)
+{
+    for (size_t i = 0; i < n; i++)
+        out[i] = factor * (float)in[i];
+}
+
+DNS_KERNEL_WIDEN_BITS(plain)
+{
+    for (size_t i = 0; i < n; i++)
+        out[i] = in[i / 8] >> i % 8 & 1 ? 1 : -1;
+}
+
+/* Bits are counted in parallel: pairs, nibbles, bytes, and the sum of the bytes by a
+ * multiplication. */
+static uint32_t count_bits(uint64_t x)
+{
+    x -= x >> 1 & 0x5555555555555555;
+    x = (x & 0x3333333333333333) + (x >> 2 & 0x3333333333333333);
+    x = (x + (x >> 4)) & 0x0f0f0f0f0f0f0f0f;
+    return (uint32_t)(x * 0x0101010101010101 >> 56);
+}
+
+static uint64_t load_u64(const uint8_t *bytes)
+{
+    uint64_t word;
+    memcpy(&word, bytes, sizeof word);
+    return word;
+}
+
+DNS_KERNEL_ROWS_HAMMING(plain)
+{
+    for (size_t i = 0; i < n_rows; i++) {
+        const uint8_t *row = rows + i * n_bytes;
+        uint32_t count = 0;
+        size_t k = 0;
+        for (; k + 8 <= n_bytes; k += 8)
+            count += count_bits(load_u64(query + k) ^ load_u64(row + k));
+        for (; k < n_bytes; k++)
+            count += count_bits(query[k] ^ row[k]);
+        out[i] = count;
+    }
+}
+
+/* The panel that holds query row r, its width, and r's place in it. */
+#define FOR_PANEL_ROWS(r, at, width) \
+    for (size_t r = 0, at, width;    \
+         at = r % DNS_PANEL, width = panel_width(n_rows, r - at), r < n_rows; r++)
+
+static size_t panel_width(size_t n_rows, size_t start)
+{
+    return n_rows - start < DNS_PANEL ? n_rows - start : DNS_PANEL;
+}
+
+DNS_KERNEL_MAX_F32(plain)
+{
+    for (size_t j = 0; j < n_frames; j++)
+        FOR_PANEL_ROWS(r, at, width)
+        {
+            const float *column = panels + (r - at) * dim + at;
+            float largest = -INFINITY;
+            for (size_t p = 0; p < n_regions; p++) {
+                const float *row = target + (j * n_regions + p) * dim;
+                float sum = 0.0f;
+                for (size_t k = 0; k < dim; k++)
+                    sum += column[k * width] * row[k];
+                largest = sum > largest ? sum : largest;
+            }
+            max[j * n_rows + r] = largest;
+        }
+}
+
+DNS_KERNEL_MAX_I8(plain)
+{
+    for (size_t j = 0; j < n_frames; j++)
+        FOR_PANEL_ROWS(r, at, width)
+        {
+            const uint8_t *column = panels + (r - at) * dim + 4 * at;
+            float largest = -INFINITY;
+            for (size_t p = 0; p < n_regions; p++) {
+                const int8_t *row = target + (j * n_regions + p) * dim;
+                int32_t sum = -128 * sums[j * n_regions + p];
+                for (size_t k = 0; k < dim; k++)
+                    sum += column[k / 4 * 4 * width + k % 4] * row[k];
+                float product = (float)sum * scales[j * n_regions + p];
+                largest = product > largest ? product : largest;
+            }
+            max[j * n_rows + r] = largest;
+        }
+}
+
+DNS_KERNEL_MIN_HAMMING(plain)
+{
+    for (size_t j = 0; j < n_frames; j++)
+        for (size_t r = 0; r < n_rows; r++) {
+            const uint64_t *column = panels + (r - r % DNS_LANES) * n_words + r % DNS_LANES;
+            uint32_t fewest = UINT32_MAX;
+            for (size_t p = 0; p < n_regions; p++) {
+                const uint8_t *row = target + (j * n_regions + p) * n_words * 8;
+                uint32_t count = 0;
+                for (size_t w = 0; w < n_words; w++)
+                    count += count_bits(column[w * DNS_LANES] ^ load_u64(row + 8 * w));
+                fewest = count < fewest ? count : fewest;
+            }
+            min[j * n_rows + r] = fewest;
+        }
+}
+
+/* Channels of the pair that block b of n_out belongs to. */
+static size_t pair_width(size_t n_out, size_t b)
+{
+    return b / 2 * 2 + 1 < n_out ? 2 * DNS_LANES : DNS_LANES;
+}
+
+DNS_KERNEL_CONV_F32(plain)
+{
+    for (size_t b = 0; b < n_out; b++)
+        for (size_t x = 0; x < width; x++)
+            for (size_t lane = 0; lane < DNS_LANES; lane++) {
+                size_t w = pair_width(n_out, b);
+                const float *weight = weights + b / 2 * 2 * DNS_LANES * n_in * 9 * DNS_LANES +
+                                      b % 2 * DNS_LANES + lane;
+                float sum = bias[b * DNS_LANES + lane];
+                for (size_t i = 0; i < n_in; i++)
+                    for (size_t tap = 0; tap < 9; tap++)
+                        for (size_t c = 0; c < DNS_LANES; c++, weight += w)
+                            sum +=
+                                *weight *
+                                in[i * in_plane + tap / 3 * in_row + (x + tap % 3) * DNS_LANES + c];
+                out[b * out_plane + x * DNS_LANES + lane] = sum;
+            }
+}
+
+DNS_KERNEL_CONV_FIRST_F32(plain)
+{
+    for (size_t b = 0; b < n_out; b++)
+        for (size_t x = 0; x < width; x++)
+            for (size_t lane = 0; lane < DNS_LANES; lane++) {
+                const float *weight =
+                    weights + b / 2 * 2 * DNS_LANES * 9 + b % 2 * DNS_LANES + lane;
+                float sum = bias[b * DNS_LANES + lane];
+                for (size_t tap = 0; tap < 9; tap++, weight += pair_width(n_out, b))
+                    sum += *weight * in[tap / 3 * in_row + x + tap % 3];
+                out[b * out_plane + x * DNS_LANES + lane] = sum;
+            }
+}
+
+DNS_KERNEL_CONV_I8(plain)
+{
+    for (size_t b = 0; b < n_out; b++)
+        for (size_t x = 0; x < width; x++)
+            for (size_t lane = 0; lane < DNS_LANES; lane++) {
+                size_t w = pair_width(n_out, b), channel = b * DNS_LANES + lane;
+                const int8_t *weight = weights + b / 2 * 2 * DNS_LANES * n_in * 9 * DNS_LANES +
+                                       (b % 2 * DNS_LANES + lane) * 4;
+                int32_t sum = 0;
+                for (size_t i = 0; i < n_in; i++)
+                    for (size_t tap = 0; tap < 9; tap++)
+                        for (size_t c = 0; c < DNS_LANES; c += 4, weight += 4 * w)
+                            for (size_t e = 0; e < 4; e++)
+                                sum += weight[e] * in[i * in_plane + tap / 3 * in_row +
+                                                      (x + tap % 3) * DNS_LANES + c + e];
+                out[b * out_plane + x * DNS_LANES + lane] =
+                    (float)sum * scale[channel] + bias[channel];
+            }
+}
+
+DNS_KERNEL_POOL_F32(plain)
+{
+    float largest = 0.0f;
+    for (size_t i = 0; i < n * DNS_LANES; i++) {
+        size_t at = i / DNS_LANES * 2 * DNS_LANES + i % DNS_LANES;
+        const float four[] = {top[at], top[at + DNS_LANES], bottom[at], bottom[at + DNS_LANES]};
+        out[i] = 0.0f;
+        for (size_t k = 0; k < 4; k++)
+            out[i] = four[k] > out[i] ? four[k] : out[i];
+        largest = out[i] > largest ? out[i] : largest;
+    }
+    return largest;
+}
+
+DNS_KERNEL_RELU_DOT_F32(plain)
+{
+    for (size_t x = 0; x < width; x++) {
+        float sum = bias;
+        for (size_t c = 0; c < n_in * DNS_LANES; c++) {
+            float value = in[c / DNS_LANES * in_plane + x * DNS_LANES + c % DNS_LANES];
+            sum += (value > 0.0f ? value : 0.0f) * weights[c];
+        }
+        out[x] = sum;
+    }
+}
+
+DNS_KERNEL_QUANTISE_U8(plain)
+{
+    for (size_t i = 0; i < n; i++) {
+        float value = nearbyintf(in[i] * factor);
+        out[i] = (uint8_t)(value <= 0.0f ? 0.0f : value >= 255.0f ? 255.0f : value);
+    }
+}
