@@ -74,7 +74,8 @@ dns_status dns_linear_backward(dns_real *dx, dns_real *dw, dns_real *db, const d
     dns_status status = DNS_OK;
     if (dx != NULL)
         DNS_TRY(dns_pool_run(pool, pieces(n, ROWS), input_task, &l));
-    DNS_TRY(dns_pool_run(pool, pieces(out, OUTPUTS), weight_task, &l));
+    if (dw != NULL)
+        DNS_TRY(dns_pool_run(pool, pieces(out, OUTPUTS), weight_task, &l));
 out:
     return status;
 }
