@@ -1,6 +1,7 @@
 #include "dnsel/media.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <libavcodec/avcodec.h>
@@ -36,13 +37,15 @@ static const char *const INTERPOLATIONS[] = {"opencv-cubic", "area", "bicubic"};
 static dns_status parse_name(int *out, const char *what, const char *name, const char *const *names,
                              int n_names)
 {
-    char known[64] = "";
+    char known[64];
+    size_t used = 0;
     for (int i = 0; i < n_names; i++) {
         if (strcmp(name, names[i]) == 0) {
             *out = i;
             return DNS_OK;
         }
-        strcat(strcat(known, i > 0 ? ", " : ""), names[i]);
+        used += (size_t)snprintf(known + used, sizeof known - used, "%s%s", i > 0 ? ", " : "",
+                                 names[i]);
     }
     return dns_status_set(DNS_ERR_ARG, "%s '%s' is not one of: %s", what, name, known);
 }
@@ -156,8 +159,7 @@ static dns_status open_decoder(dns_media *m)
         return dns_av_status(error, "decoder");
     m->decoder->pkt_timebase = stream->time_base;
     m->decoder->thread_count = (int)m->options.n_threads;
-    if (m->options.max_pixels > 0)
-        m->decoder->max_pixels = (int64_t)m->options.max_pixels;
+    m->decoder->max_pixels = dns_source_decoder_limit(m->options.max_pixels);
     dns_av_forget();
     error = avcodec_open2(m->decoder, m->source->decoder, NULL);
     return error < 0 ? dns_av_status(error, m->source->decoder->name) : DNS_OK;
@@ -247,6 +249,12 @@ static dns_status feed(dns_media *m)
     return DNS_OK;
 }
 
+static bool is_too_large(const dns_media *m)
+{
+    return m->options.max_pixels > 0 &&
+           (uint64_t)m->frame->width * (uint64_t)m->frame->height > m->options.max_pixels;
+}
+
 /* The next frame out of the decoder, in m->frame; DNS_EOF after the last. */
 static dns_status decode(dns_media *m)
 {
@@ -255,6 +263,10 @@ static dns_status decode(dns_media *m)
         if (status != DNS_OK)
             return status;
         int error = avcodec_receive_frame(m->decoder, m->frame);
+        if (error == 0 && is_too_large(m)) {
+            count_error(m);
+            continue;
+        }
         if (error == 0) {
             m->n_decoded++;
             if (m->frame->decode_error_flags != 0 || m->frame->flags & AV_FRAME_FLAG_CORRUPT)

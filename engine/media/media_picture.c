@@ -116,18 +116,14 @@ static int colour_space_of(const AVFrame *frame)
     }
 }
 
-static bool is_full_range(const AVFrame *frame)
+/* Gray pictures use the whole range unless they say otherwise, colour pictures the other way round.
+ */
+static bool is_full_range(const AVFrame *frame, const AVPixFmtDescriptor *d)
 {
-    switch (frame->format) {
-    case AV_PIX_FMT_YUVJ411P:
-    case AV_PIX_FMT_YUVJ420P:
-    case AV_PIX_FMT_YUVJ422P:
-    case AV_PIX_FMT_YUVJ440P:
-    case AV_PIX_FMT_YUVJ444P:
-        return true;
-    default:
-        return frame->color_range == AVCOL_RANGE_JPEG;
-    }
+    bool is_gray = d->nb_components <= 2 && !(d->flags & AV_PIX_FMT_FLAG_PAL);
+    if (is_gray || strncmp(d->name, "yuvj", 4) == 0)
+        return frame->color_range != AVCOL_RANGE_MPEG;
+    return frame->color_range == AVCOL_RANGE_JPEG;
 }
 
 static dns_status scaler_prepare(scaler *s, scaler_key key)
@@ -149,16 +145,16 @@ static dns_status scaler_prepare(scaler *s, scaler_key key)
     av_opt_set_int(s->context, "sws_flags", key.flags, 0);
     if (d->flags & AV_PIX_FMT_FLAG_ALPHA)
         av_opt_set(s->context, "alphablend", "uniform_color", 0); /* on black */
-    const int *table = sws_getCoefficients(key.colour_space);
-    /* Refused for what has no colour matrix, which is as well. */
-    (void)sws_setColorspaceDetails(s->context, table, key.colour_range, table, 1, 0, 1 << 16,
-                                   1 << 16);
     int error = sws_init_context(s->context, NULL, NULL);
     if (error < 0) {
         sws_freeContext(s->context);
         s->context = NULL;
         return dns_av_status(error, "scaler");
     }
+    const int *table = sws_getCoefficients(key.colour_space);
+    /* Refused for what has no colour matrix, which is as well. */
+    (void)sws_setColorspaceDetails(s->context, table, key.colour_range, table, 1, 0, 1 << 16,
+                                   1 << 16);
     return DNS_OK;
 }
 
@@ -178,7 +174,7 @@ static dns_status convert(scaler *s, const AVFrame *frame, window w, raster *to,
     int steps[4], step_components[4];
     DNS_TRY(scaler_prepare(s, (scaler_key){w.width, w.height, frame->format,
                                            as_tagged ? colour_space_of(frame) : SWS_CS_DEFAULT,
-                                           is_full_range(frame), to->width, to->height, flags}));
+                                           is_full_range(frame, d), to->width, to->height, flags}));
     av_image_fill_max_pixsteps(steps, step_components, d);
     for (int i = 0; i < 4; i++) {
         bool is_chroma = i == 1 || i == 2;
@@ -255,7 +251,7 @@ static dns_orientation orientation_of_frame(const AVFrame *frame)
     if (side != NULL && side->size >= 9 * sizeof(int32_t))
         return dns_orientation_of_matrix((const int32_t *)(const void *)side->data);
     const AVDictionaryEntry *exif = av_dict_get(frame->metadata, "Orientation", NULL, 0);
-    return dns_orientation_of_exif(exif != NULL ? atoi(exif->value) : 1);
+    return dns_orientation_of_exif(exif != NULL ? (int)strtol(exif->value, NULL, 10) : 1);
 }
 
 /* As the published features were made: the whole picture to RGB, turned, then scaled and cut by
@@ -264,7 +260,6 @@ static dns_status render_as_opencv(dns_picture *p, const AVFrame *frame, dns_ori
 {
     dns_status status = DNS_OK;
     const raster *source = &p->whole;
-    double size = (double)p->options.size, short_side = (double)p->options.short_side;
     DNS_TRY(raster_reserve(&p->whole, frame->width, frame->height));
     DNS_TRY(convert(&p->to_rgb, frame, (window){0, 0, frame->width, frame->height}, &p->whole,
                     SWS_BICUBIC, false));
@@ -278,15 +273,10 @@ static dns_status render_as_opencv(dns_picture *p, const AVFrame *frame, dns_ori
                    .height = (size_t)source->height,
                    .stride = source->stride,
                    .size = p->options.size};
-    if (p->options.geometry == DNS_GEOMETRY_STRETCH) {
-        q.step_x = 1 / (size / source->width);
-        q.step_y = 1 / (size / source->height);
-    } else {
-        double factor = short_side / fmin(source->width, source->height);
-        q.step_x = q.step_y = 1 / factor;
-        q.left = ((size_t)nearbyint(source->width * factor) - p->options.size) / 2;
-        q.top = ((size_t)nearbyint(source->height * factor) - p->options.size) / 2;
-    }
+    if (p->options.geometry == DNS_GEOMETRY_STRETCH)
+        dns_cubic_stretch(&q);
+    else
+        dns_cubic_centre(&q, p->options.short_side);
     DNS_TRY(dns_cubic_resize(&q, source->pixels, p->out));
 out:
     return status;

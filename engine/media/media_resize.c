@@ -63,6 +63,22 @@ static void mix_rows(int32_t *const rows[4], const taps *t, size_t n, uint8_t *o
     }
 }
 
+void dns_cubic_centre(dns_cubic *q, size_t short_side)
+{
+    double shorter = (double)(q->width < q->height ? q->width : q->height);
+    double factor = (double)short_side / shorter;
+    q->step_x = q->step_y = 1 / factor;
+    q->left = ((size_t)nearbyint((double)q->width * factor) - q->size) / 2;
+    q->top = ((size_t)nearbyint((double)q->height * factor) - q->size) / 2;
+}
+
+void dns_cubic_stretch(dns_cubic *q)
+{
+    q->step_x = 1 / ((double)q->size / (double)q->width);
+    q->step_y = 1 / ((double)q->size / (double)q->height);
+    q->left = q->top = 0;
+}
+
 dns_status dns_cubic_resize(const dns_cubic *q, const uint8_t *source, uint8_t *out)
 {
     dns_status status = DNS_OK;

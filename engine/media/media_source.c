@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <math.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -174,6 +175,13 @@ static dns_status check_size(const AVFormatContext *format, size_t max_pixels)
     return DNS_OK;
 }
 
+int64_t dns_source_decoder_limit(size_t max_pixels)
+{
+    return max_pixels == 0 || max_pixels > INT_MAX / 2
+               ? INT_MAX
+               : (int64_t)(max_pixels + max_pixels / 4 + 65536);
+}
+
 /* Reads the first packets for what the header leaves open: frame rate, delay of the decoder, pixel
  * format. */
 static dns_status examine(dns_source *s, size_t max_pixels)
@@ -184,8 +192,7 @@ static dns_status examine(dns_source *s, size_t max_pixels)
     DNS_TRY(check_size(s->format, max_pixels));
     DNS_TRY(dns_alloc(&per_stream, n_streams, sizeof *per_stream));
     for (unsigned i = 0; i < n_streams; i++)
-        if (max_pixels > 0)
-            av_dict_set_int(&per_stream[i], "max_pixels", (int64_t)max_pixels, 0);
+        av_dict_set_int(&per_stream[i], "max_pixels", dns_source_decoder_limit(max_pixels), 0);
     int error = avformat_find_stream_info(s->format, n_streams > 0 ? per_stream : NULL);
     DNS_TRY(dns_source_check(s));
     if (error < 0)

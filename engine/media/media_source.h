@@ -21,6 +21,9 @@ typedef struct dns_source {
     dns_cancel *cancel;
 } dns_source;
 
+/* AVCodecContext.max_pixels for a limit: decoders count edges and alignment too. */
+int64_t dns_source_decoder_limit(size_t max_pixels);
+
 /* Errors as dns_media_open. */
 dns_status dns_source_open(dns_source **out, const char *path, const dns_media_options *options);
 void dns_source_close(dns_source *source);
