@@ -107,6 +107,20 @@ static bool take_shape(npy_header *out, reader *r)
     return true;
 }
 
+/* "U12" is 12; 0 for all other types and for absurd lengths. */
+static size_t text_characters(const char *code, size_t size)
+{
+    size_t n = 0;
+    if (size < 2 || size > 7 || code[0] != 'U')
+        return 0;
+    for (size_t i = 1; i < size; i++) {
+        if (code[i] < '0' || code[i] > '9')
+            return 0;
+        n = 10 * n + (size_t)(code[i] - '0');
+    }
+    return n;
+}
+
 static dns_status take_type(npy_header *out, reader *r, const char *source)
 {
     const char *text;
@@ -115,7 +129,8 @@ static dns_status take_type(npy_header *out, reader *r, const char *source)
         return dns_status_set(DNS_ERR_UNSUPPORTED, "%s: an array of records", source);
     bool has_order = size > 0 && strchr("<>|=", text[0]) != NULL;
     out->is_swapped = has_order && text[0] == '>';
-    if (!dns_npy_dtype(&out->dtype, text + has_order, size - has_order))
+    out->characters = text_characters(text + has_order, size - has_order);
+    if (out->characters == 0 && !dns_npy_dtype(&out->dtype, text + has_order, size - has_order))
         return dns_status_set(DNS_ERR_UNSUPPORTED, "%s: an array of type '%.*s'", source,
                               (int)(size < 32 ? size : 32), text);
     return DNS_OK;
@@ -150,7 +165,7 @@ static dns_status take_header(npy_header *out, reader *r, const char *source)
     return DNS_OK;
 }
 
-dns_status dns_npy_parse(npy_header *out, const void *bytes, size_t size, const char *source)
+static dns_status parse(npy_header *out, const void *bytes, size_t size, const char *source)
 {
     const unsigned char *b = bytes;
     *out = (npy_header){0};
@@ -172,13 +187,30 @@ dns_status dns_npy_parse(npy_header *out, const void *bytes, size_t size, const 
     if (status != DNS_OK)
         return status;
     out->offset = start + length;
-    strided array = {.element = dns_dtype_size(out->dtype), .rank = out->rank};
+    strided array = {.rank = out->rank};
+    array.element = out->characters > 0 ? 4 * out->characters : dns_dtype_size(out->dtype);
     memcpy(array.shape, out->shape, sizeof array.shape);
     dns_strided_fill(&array, false);
     size_t extent;
     if (!dns_strided_measure(&out->count, &extent, &array))
         return dns_status_set(DNS_ERR_CORRUPT, "%s: an array of impossible size", source);
     return DNS_OK;
+}
+
+dns_status dns_npy_parse(npy_header *out, const void *bytes, size_t size, const char *source)
+{
+    dns_status status = parse(out, bytes, size, source);
+    if (status == DNS_OK && out->characters > 0)
+        status = dns_status_set(DNS_ERR_UNSUPPORTED, "%s: an array of text", source);
+    return status;
+}
+
+dns_status dns_npy_parse_text(npy_header *out, const void *bytes, size_t size, const char *source)
+{
+    dns_status status = parse(out, bytes, size, source);
+    if (status == DNS_OK && out->characters == 0)
+        status = dns_status_set(DNS_ERR_UNSUPPORTED, "%s: not an array of text", source);
+    return status;
 }
 
 dns_status dns_npy_tensor(dns_tensor *out, void **owned, const npy_header *header, const void *data,

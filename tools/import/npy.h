@@ -11,8 +11,10 @@ typedef struct npy_header {
     bool is_swapped; /* big-endian */
     bool is_column_major;
     size_t rank, shape[DNS_TENSOR_RANK];
-    size_t count;  /* elements */
-    size_t offset; /* of the first element from the beginning of the file */
+    size_t count;      /* elements */
+    size_t offset;     /* of the first element from the beginning of the file */
+    size_t characters; /* of each element of an array of text, 4 bytes each; dtype then means
+                          nothing. 0: numbers */
 } npy_header;
 
 /* "f4", "i8", "u1", "b1" and so on; false for those without a dns_dtype. */
@@ -26,6 +28,9 @@ bool dns_npy_recognise(const void *bytes, size_t size);
  * Errors: DNS_ERR_FORMAT, DNS_ERR_VERSION, DNS_ERR_CORRUPT (cut short, sizes that overflow),
  * DNS_ERR_UNSUPPORTED (objects, text, records). */
 dns_status dns_npy_parse(npy_header *out, const void *bytes, size_t size, const char *source);
+
+/* The same for an array of text ('<U12'), DNS_ERR_UNSUPPORTED for any other. */
+dns_status dns_npy_parse_text(npy_header *out, const void *bytes, size_t size, const char *source);
 
 /* *out = a tensor over a copy of the elements, row-major and little-endian, at *owned (freed with
  * dns_free); `data` are the `size` bytes after the header. DNS_ERR_CORRUPT when they are too few.

@@ -165,11 +165,25 @@ def write_hdf5(name, dtype="f4", **options):
 write_hdf5("features.hdf5", chunks=True, compression="gzip", compression_opts=9)
 write_hdf5("features.f16.hdf5", "f2", chunks=True, shuffle=True, compression="gzip")
 write_hdf5("features.f64.hdf5", ">f8")
-with h5py.File(out / "refused.hdf5", "w") as file:
-    file.create_dataset("text", data=["a", "b"])
-    file.create_dataset("rank", data=np.zeros((1, 1, 1, 1), "f4"))
-    file["link"] = h5py.ExternalLink("elsewhere.hdf5", "/x")
-    file["loop"] = file["/"]
 np.savez(out / "features.npz", **videos)
 np.savez_compressed(out / "features.deflated.npz", **{k: np.asfortranarray(v.astype("f2")) for k, v in videos.items()})
 np.save(out / "features.npy", videos["vid_a"])
+
+# As VSC2022 stores them: the rows of all videos in one array.
+np.savez(out / "features.runs.npz", video_ids=np.concatenate([np.full(len(v), k) for k, v in videos.items() if v.ndim == 3]),
+         features=np.concatenate([v for v in videos.values() if v.ndim == 3]).astype("f2"), timestamps=np.arange(10, dtype="f4"))
+# Datasets that are no features, that lie elsewhere, or that are too large.
+with h5py.File(out / "refused.hdf5", "w") as file:
+    file.create_dataset("text", data=["a", "b"])
+    file.create_dataset("rank", data=np.zeros((1, 1, 1, 1), "f4"))
+    file.create_dataset("wide", shape=(2, 1 << 13, 1 << 13), chunks=(1, 1, 64), dtype="f4")
+    file.create_dataset("long", shape=(1 << 33, 1, 1), chunks=(64, 1, 1), dtype="f4")
+    file.create_dataset("chunk", shape=(1 << 20, 1, 128), chunks=(1 << 20, 1, 128), dtype="f4")
+    file.create_dataset("elsewhere", shape=(2, 2), dtype="f4", external="elsewhere.raw")
+    file.create_dataset("lzf", data=np.zeros((64, 4), "f4"), compression="lzf")
+    file.create_dataset("none", shape=(0, 9, 16), dtype="f4")
+    virtual = h5py.VirtualLayout(shape=(2, 2), dtype="f4")
+    virtual[:] = h5py.VirtualSource("elsewhere.hdf5", "x", shape=(2, 2))
+    file.create_virtual_dataset("virtual", virtual)
+    file["link"] = h5py.ExternalLink("elsewhere.hdf5", "/x")
+    file["loop"] = file["/"]
