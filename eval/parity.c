@@ -13,6 +13,8 @@
 static dns_status (*const families[])(dns_parity *p) = {
     dns_parity_fine,
     dns_parity_fine_training,
+    dns_parity_coarse,
+    dns_parity_coarse_training,
 };
 
 struct open_file {

@@ -15,6 +15,8 @@
 /* One for each family. It does nothing when its files are not there. */
 dns_status dns_parity_fine(dns_parity *p);
 dns_status dns_parity_fine_training(dns_parity *p);
+dns_status dns_parity_coarse(dns_parity *p);
+dns_status dns_parity_coarse_training(dns_parity *p);
 
 /* ---- files ---- */
 
