@@ -52,6 +52,9 @@ static void networks_agree_with_all_golden_files(void **state)
     check_folder(folder, "fine_attention", 20);
     check_folder(folder, "fine_binary.train", 20);
     check_folder(folder, "teacher_symmetric", 4);
+    check_folder(folder, "coarse", 18);
+    check_folder(folder, "coarse_full", 49);
+    check_folder(folder, "coarse.train", 40);
 }
 
 /* Copies a golden file under a name, with one entry of one tensor changed. */
