@@ -183,7 +183,8 @@ static dns_status list_files(struct names *names, const char *directory)
         DNS_TRY(dns_string_copy(&names->items[names->n], entry->d_name));
         names->n++;
     }
-    qsort(names->items, names->n, sizeof *names->items, by_text);
+    if (names->n > 0)
+        qsort(names->items, names->n, sizeof *names->items, by_text);
 out:
     closedir(folder);
     return status;
@@ -198,7 +199,8 @@ static dns_status name_unknown_files(dns_parity *p)
         if (!is_known(p, names.items[i]))
             DNS_TRY(add_unknown(p, names.items[i], ""));
     }
-    qsort(p->unknown, p->n_unknown, sizeof *p->unknown, by_text);
+    if (p->n_unknown > 0)
+        qsort(p->unknown, p->n_unknown, sizeof *p->unknown, by_text);
 out:
     free_names(&names);
     return status;

@@ -259,6 +259,62 @@ static void saved_networks_load_again(void **state)
     }
 }
 
+/* Writes a model whose section "coarse" is `json`, with the weights of `net` unless it is NULL, and
+ * opens it. */
+static dns_model *model_with(const char *json, const dns_coarse *net)
+{
+    static size_t number;
+    char directory[256];
+    dns_named_tensor tensors[32];
+    size_t n = net == NULL ? 0 : dns_parameters_count(dns_coarse_parameters(net));
+    for (size_t i = 0; i < n; i++) {
+        const dns_parameter *t = dns_parameters_at(dns_coarse_parameters(net), i);
+        const float *w = dns_parameters_weight(dns_coarse_parameters(net), i);
+        tensors[i] = (dns_named_tensor){t->name, dns_tensor_f32(w, t->rank, t->shape)};
+    }
+    dns_model_edit edit = {"coarse", json, net == NULL ? NULL : tensors, n};
+    dns_model *model;
+    snprintf(directory, sizeof directory, "%s/model%zu", test_folder(), number++);
+    assert_ok(dns_model_edit_apply(directory, &edit, 1));
+    assert_ok(dns_model_open(&model, directory));
+    return model;
+}
+
+static void models_say_which_network_it_is(void **state)
+{
+    (void)state;
+    dns_coarse *deep = random_net(&published, false), *matrix = random_net(&projected, false), *net;
+    const dns_coarse_shape *const shapes[] = {&published, &projected, &plain_mean};
+    dns_model *const good[] = {model_with("{\"kind\": \"published\", \"heads\": 4}", deep),
+                               model_with("{\"kind\": \"mean\"}", matrix),
+                               model_with("{\"kind\": \"mean\", \"dim\": 24}", NULL)};
+    for (size_t i = 0; i < 3; i++) {
+        assert_ok(dns_coarse_from_model(&net, good[i]));
+        assert_memory_equal(dns_coarse_shape_of(net), shapes[i], sizeof *shapes[i]);
+        dns_coarse_free(net);
+        dns_model_close(good[i]);
+    }
+    const struct {
+        dns_model *model;
+        dns_status status;
+    } bad[] = {
+        {model_with(NULL, NULL), DNS_ERR_UNSUPPORTED},
+        {model_with("{\"kind\": \"fisher\"}", deep), DNS_ERR_UNSUPPORTED},
+        {model_with("{\"kind\": \"mean\"}", deep), DNS_ERR_FORMAT},
+        {model_with("{\"kind\": \"published\"}", matrix), DNS_ERR_FORMAT},
+        {model_with("{\"kind\": \"published\"}", NULL), DNS_ERR_FORMAT},
+        {model_with("{\"kind\": \"mean\"}", NULL), DNS_ERR_FORMAT},
+        {model_with("{\"kind\": \"mean\", \"dim\": -1}", NULL), DNS_ERR_FORMAT},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        assert_status(dns_coarse_from_model(&net, bad[i].model), bad[i].status);
+        assert_null(net);
+        dns_model_close(bad[i].model);
+    }
+    dns_coarse_free(deep);
+    dns_coarse_free(matrix);
+}
+
 /* ---- training ---- */
 
 enum { BATCH = 4, PAIRS = 5 };
@@ -371,6 +427,7 @@ int main(void)
         cmocka_unit_test(a_mean_is_the_normalised_mean),
         cmocka_unit_test(bad_input_is_refused),
         cmocka_unit_test(saved_networks_load_again),
+        cmocka_unit_test(models_say_which_network_it_is),
         cmocka_unit_test(gradients_point_uphill),
         cmocka_unit_test(training_fits_scores),
     };
