@@ -1,6 +1,6 @@
 /*
- * PCA whitening of region features (spec/dns.md 3.3): norm((x - mean) M), from 2336 or 3840 values to 512; and learning
- * it.
+ * PCA whitening of region features (spec/dns.md 3.3): norm((x - mean) M), from 2336 or 3840 values
+ * to 512; and learning it.
  */
 #ifndef DNSEL_WHITENING_H
 #define DNSEL_WHITENING_H
@@ -11,13 +11,15 @@
 extern "C" {
 #endif
 
-/* A mean [in_dim] and a matrix M [in_dim][out_dim]. Immutable; shared freely; keeps nothing of where it came from. */
+/* A mean [in_dim] and a matrix M [in_dim][out_dim]. Immutable; shared freely; keeps nothing of
+ * where it came from. */
 typedef struct dns_whitening dns_whitening;
 
-/* From tensors "pca.mean" [in], "pca.DVt" [in, out] (the published extractor, our models; any floating type), or "mean"
- * [in], "d" [in] and "V" [in, in], the published PCA: eigenvalues and eigenvectors in columns, of which M's column k is
- * V[:,k] / sqrt(d[k] + 1e-7), d descending. Only the first `out_dim` columns are kept; 0 keeps all. DNS_ERR_NOTFOUND,
- * DNS_ERR_SHAPE, DNS_ERR_RANGE (not finite, an eigenvalue below -1e-7 of the largest). */
+/* From tensors "pca.mean" [in], "pca.DVt" [in, out] (the published extractor, our models; any
+ * floating type), or "mean" [in], "d" [in] and "V" [in, in], the published PCA: eigenvalues and
+ * eigenvectors in columns, of which M's column k is V[:,k] / sqrt(d[k] + 1e-7), d descending. Only
+ * the first `out_dim` columns are kept; 0 keeps all. DNS_ERR_NOTFOUND, DNS_ERR_SHAPE, DNS_ERR_RANGE
+ * (not finite, an eigenvalue below -1e-7 of the largest). */
 DNS_API DNS_MUST_CHECK dns_status dns_whitening_load(dns_whitening **out,
                                                      const dns_safetensors *file, size_t out_dim);
 /* From arrays, which are copied. */
@@ -32,15 +34,15 @@ DNS_API size_t dns_whitening_out_dim(const dns_whitening *whitening);
 DNS_API const float *dns_whitening_mean(const dns_whitening *whitening);
 DNS_API const float *dns_whitening_matrix(const dns_whitening *whitening);
 
-/* out [n][out_dim] = norm((in - mean) M), row by row; unit length. One product: most efficient for all regions of a video
- * at once, at least some hundred rows. */
+/* out [n][out_dim] = norm((in - mean) M), row by row; unit length. One product: most efficient for
+ * all regions of a video at once, at least some hundred rows. */
 DNS_API DNS_MUST_CHECK dns_status dns_whitening_apply(const dns_whitening *whitening, float *out,
                                                       const float *in, size_t n);
 
 /* ---- learning ---- */
 
-/* Mean and scatter matrix of the vectors seen so far, in double precision: dim * dim * 8 bytes. One thread at a time;
- * several learners can be merged. */
+/* Mean and scatter matrix of the vectors seen so far, in double precision: dim * dim * 8 bytes. One
+ * thread at a time; several learners can be merged. */
 typedef struct dns_whitening_learner dns_whitening_learner;
 
 DNS_API DNS_MUST_CHECK dns_status dns_whitening_learner_create(dns_whitening_learner **out,
@@ -55,9 +57,9 @@ DNS_API DNS_MUST_CHECK dns_status dns_whitening_learner_merge(dns_whitening_lear
                                                               const dns_whitening_learner *other);
 DNS_API size_t dns_whitening_learner_count(const dns_whitening_learner *learner);
 
-/* The published formula: eigenvectors of the scatter matrix (not divided by the count), the `out_dim` largest. What the
- * learner has seen stays. DNS_ERR_ARG when out_dim is 0 or above dim; DNS_ERR_LIMIT when fewer than out_dim + 1 vectors
- * were seen. */
+/* The published formula: eigenvectors of the scatter matrix (not divided by the count), the
+ * `out_dim` largest. What the learner has seen stays. DNS_ERR_ARG when out_dim is 0 or above dim;
+ * DNS_ERR_LIMIT when fewer than out_dim + 1 vectors were seen. */
 DNS_API DNS_MUST_CHECK dns_status dns_whitening_learner_solve(dns_whitening **out,
                                                               const dns_whitening_learner *learner,
                                                               size_t out_dim);
