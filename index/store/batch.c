@@ -297,12 +297,10 @@ static dns_status check_replaced(const dns_batch *batch)
         return status;
     for (size_t i = 0; i < batch->n_changes && status == DNS_OK; i++)
         for (int k = 0; k < DNS_KIND_COUNT && status == DNS_OK; k++) {
-            uint8_t key[8];
             dns_entry entry;
             if (!batch->changes[i].slots[k].touched)
                 continue;
-            dns_id_to_key(key, batch->changes[i].id);
-            status = dns_tree_get(&entry, &snapshot->pages, &snapshot->kinds[k], key, sizeof key);
+            status = dns_snapshot_entry(&entry, snapshot, (dns_kind)k, batch->changes[i].id);
             if (status == DNS_ERR_NOTFOUND)
                 status = DNS_OK;
         }

@@ -296,6 +296,28 @@ dns_status dns_walk_start(dns_walk *walk, const dns_pages *pages, const dns_tree
     return status;
 }
 
+/* The keys in the branches above: each child's own key is its smallest or less, its neighbour's is
+ * larger. */
+static dns_status check_bounds(const dns_walk *walk, const dns_entry *entry)
+{
+    for (unsigned level = 0; level + 1 < walk->depth; level++) {
+        unsigned at = walk->stack[level].at;
+        const uint8_t *page = walk->pages->base + walk->stack[level].page * walk->pages->page_size;
+        const uint8_t *node;
+        for (unsigned i = at > 0 ? at : 1; i <= at + 1 && i < walk->stack[level].n; i++) {
+            dns_status status = node_at(&node, walk->pages, page, i);
+            if (status != DNS_OK)
+                return status;
+            int order =
+                compare(walk->tree, entry->key, entry->key_size, node + NODE_HEADER, u16(node + 6));
+            if (i == at ? order < 0 : order >= 0)
+                return damaged(walk->pages, walk->stack[level].page,
+                               "a key that does not fit the pages below");
+        }
+    }
+    return DNS_OK;
+}
+
 dns_status dns_walk_next(dns_entry *out, dns_walk *walk)
 {
     while (walk->depth > 0) {
@@ -332,6 +354,10 @@ dns_status dns_walk_next(dns_entry *out, dns_walk *walk)
         if (out->overflow != DNS_PAGE_NONE && walk->seen != NULL &&
             !walk->seen(walk->payload, out->overflow, out->n_overflow))
             return damaged(walk->pages, out->overflow, "used twice");
+        if (walk->seen != NULL)
+            status = check_bounds(walk, out);
+        if (status != DNS_OK)
+            return status;
         walk->last_key = out->key;
         walk->last_size = out->key_size;
         return DNS_OK;
@@ -382,72 +408,77 @@ static dns_status find(const uint8_t **page, const uint8_t **node, bool *equal,
     return damaged(pages, tree->root, "the tree is too deep");
 }
 
-/* The key before `key` in the leaf before the one where it belongs; *out = NULL when there is none.
- */
-static dns_status last_key_before(const uint8_t **out, size_t *size, const dns_walk *walk)
+/* The last entry of the leaf before that of `walk`; *page stays NULL when there is none. */
+static dns_status previous_leaf(const uint8_t **page, const uint8_t **node, const dns_walk *walk)
 {
-    *out = NULL;
     for (unsigned level = walk->depth - 1; level-- > 0;) {
         if (walk->stack[level].at == 0)
             continue;
-        const uint8_t *page = walk->pages->base + walk->stack[level].page * walk->pages->page_size,
-                      *node;
-        dns_status status = node_at(&node, walk->pages, page, walk->stack[level].at - 1);
+        const uint8_t *at = walk->pages->base + walk->stack[level].page * walk->pages->page_size;
+        dns_status status = node_at(node, walk->pages, at, walk->stack[level].at - 1);
         for (unsigned depth = level + 1; status == DNS_OK && depth < walk->depth; depth++) {
             unsigned n_nodes;
             bool is_leaf;
-            status = enter(&page, &n_nodes, &is_leaf, walk->pages, child_of(node));
+            status = enter(&at, &n_nodes, &is_leaf, walk->pages, child_of(*node));
             if (status == DNS_OK && is_leaf != (depth + 1 == walk->depth))
                 status =
-                    damaged(walk->pages, u64(page), "not the kind of page that is expected here");
+                    damaged(walk->pages, u64(at), "not the kind of page that is expected here");
             if (status == DNS_OK)
-                status = node_at(&node, walk->pages, page, n_nodes - 1);
+                status = node_at(node, walk->pages, at, n_nodes - 1);
         }
-        if (status != DNS_OK)
-            return status;
-        *out = node + NODE_HEADER;
-        *size = u16(node + 6);
-        return DNS_OK;
+        *page = at;
+        return status;
     }
     return DNS_OK;
 }
 
-/* A damaged key can hide an entry. It is not there only if the keys before and after its place are
- * smaller and larger and the pages on the way are in order. */
-static dns_status prove_missing(const dns_pages *pages, const dns_tree *tree, const uint8_t *key,
-                                size_t key_size)
+/* A damaged key can hide an entry. It is not there only if the entries before and after its place
+ * have a smaller and a larger key, and the pages on the way are in order. */
+static dns_status prove_missing(dns_entry around[2], const dns_pages *pages, const dns_tree *tree,
+                                const uint8_t *key, size_t key_size)
 {
     dns_walk walk = {0};
-    dns_entry after;
-    const uint8_t *before;
-    size_t size;
+    const uint8_t *page = NULL, *node = NULL;
     dns_status status = dns_walk_start(&walk, pages, tree, key, key_size);
     if (status != DNS_OK)
         return status;
-    if (walk.stack[walk.depth - 1].at == 0) {
-        status = last_key_before(&before, &size, &walk);
-        if (status != DNS_OK)
-            return status;
-        if (before != NULL && compare(tree, before, size, key, key_size) >= 0)
-            return damaged(pages, walk.stack[walk.depth - 1].page, "keys out of order");
+    uint64_t leaf = walk.stack[walk.depth - 1].page;
+    unsigned at = walk.stack[walk.depth - 1].at;
+    if (at > 0) {
+        page = pages->base + leaf * pages->page_size;
+        status = node_at(&node, pages, page, at - 1);
+    } else {
+        status = previous_leaf(&page, &node, &walk);
     }
-    status = dns_walk_next(&after, &walk);
-    if (status == DNS_EOF)
+    if (status == DNS_OK && page != NULL)
+        status = read_entry(&around[0], pages, page, node);
+    if (status == DNS_OK && page != NULL)
+        status = read_value(&around[0], pages);
+    if (status == DNS_OK && page != NULL &&
+        compare(tree, around[0].key, around[0].key_size, key, key_size) >= 0)
+        status = damaged(pages, leaf, "keys out of order");
+    if (status != DNS_OK)
+        return status;
+    status = dns_walk_next(&around[1], &walk);
+    if (status == DNS_EOF) {
+        around[1] = (dns_entry){0};
         return DNS_OK;
-    if (status == DNS_OK && compare(tree, after.key, after.key_size, key, key_size) <= 0)
-        status = damaged(pages, after.page, "keys out of order");
+    }
+    if (status == DNS_OK && compare(tree, around[1].key, around[1].key_size, key, key_size) <= 0)
+        status = damaged(pages, around[1].page, "keys out of order");
     return status;
 }
 
-dns_status dns_tree_get(dns_entry *out, const dns_pages *pages, const dns_tree *tree,
-                        const uint8_t *key, size_t key_size)
+dns_status dns_tree_get(dns_entry *out, dns_entry around[2], const dns_pages *pages,
+                        const dns_tree *tree, const uint8_t *key, size_t key_size)
 {
     const uint8_t *page, *node = NULL;
     bool equal = false;
+    memset(around, 0, 2 * sizeof *around);
     if (tree->root != DNS_PAGE_NONE) {
         dns_status status = find(&page, &node, &equal, pages, tree, key, key_size);
         if (status == DNS_OK && !equal)
-            status = prove_missing(pages, tree, key, key_size);
+            status = prove_missing(around, pages, tree, key, key_size);
         if (status != DNS_OK)
             return status;
     }
@@ -461,9 +492,9 @@ dns_status dns_tree_get(dns_entry *out, const dns_pages *pages, const dns_tree *
 dns_status dns_tree_open(dns_tree *out, const dns_pages *pages, const dns_root *root,
                          const char *name)
 {
-    dns_entry entry;
+    dns_entry entry, around[2];
     dns_status status =
-        dns_tree_get(&entry, pages, &root->main, (const uint8_t *)name, strlen(name));
+        dns_tree_get(&entry, around, pages, &root->main, (const uint8_t *)name, strlen(name));
     if (status != DNS_OK)
         return status;
     if (!entry.is_tree || entry.value_size != TREE_BYTES)

@@ -87,9 +87,11 @@ DNS_MUST_CHECK dns_status dns_walk_start(dns_walk *walk, const dns_pages *pages,
 DNS_MUST_CHECK dns_status dns_walk_next(dns_entry *out, dns_walk *walk);
 
 /* The entry with this key. DNS_ERR_NOTFOUND only when the order of the keys around it proves that
- * it is not there. */
-DNS_MUST_CHECK dns_status dns_tree_get(dns_entry *out, const dns_pages *pages, const dns_tree *tree,
-                                       const uint8_t *key, size_t key_size);
+ * it is not there; then around[0] and around[1] are the entries before and after its place (key
+ * NULL: none). A key that was damaged without leaving its place can still hide an entry: whoever
+ * knows the values can tell by these two. */
+DNS_MUST_CHECK dns_status dns_tree_get(dns_entry *out, dns_entry around[2], const dns_pages *pages,
+                                       const dns_tree *tree, const uint8_t *key, size_t key_size);
 
 /* The named tree `name` of the main tree. DNS_ERR_NOTFOUND. */
 DNS_MUST_CHECK dns_status dns_tree_open(dns_tree *out, const dns_pages *pages, const dns_root *root,

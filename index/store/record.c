@@ -251,6 +251,12 @@ dns_status dns_record_decode(dns_record *out, const uint8_t *value, size_t size,
     return DNS_OK;
 }
 
+bool dns_record_has_key(const uint8_t *value, size_t size, const uint8_t *key, size_t key_size)
+{
+    return key_size == 8 && size >= DNS_RECORD_HEADER &&
+           get_u64(value + AT_ID) == dns_id_from_key(key);
+}
+
 dns_status dns_record_check(const dns_record *record)
 {
     const uint8_t *payload = record->header + DNS_RECORD_HEADER;

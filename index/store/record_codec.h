@@ -24,6 +24,9 @@ DNS_MUST_CHECK dns_status dns_record_encode(uint8_t **value, size_t *size,
 DNS_MUST_CHECK dns_status dns_record_decode(dns_record *out, const uint8_t *value, size_t size,
                                             dns_kind kind, uint64_t id);
 
+/* Whether a value is a record of the id that its key says. */
+bool dns_record_has_key(const uint8_t *value, size_t size, const uint8_t *key, size_t key_size);
+
 /* The payload of a meta record; free with dns_free. DNS_ERR_ARG. */
 DNS_MUST_CHECK dns_status dns_meta_encode(uint8_t **payload, size_t *size, const dns_meta *meta);
 DNS_MUST_CHECK dns_status dns_meta_decode(dns_meta *out, const dns_record *record);

@@ -78,15 +78,15 @@ static dns_status find_root(bool *overtaken, dns_snapshot *snapshot)
 static dns_status find_trees(dns_snapshot *snapshot)
 {
     dns_status status = DNS_OK;
-    dns_entry entry;
+    dns_entry entry, around[2];
     const dns_store *store = snapshot->store;
     for (int k = 0; k < DNS_KIND_COUNT; k++)
         DNS_TRY(dns_tree_open(&snapshot->kinds[k], &snapshot->pages, &snapshot->root,
                               dns_kind_name((dns_kind)k)));
     DNS_TRY(dns_tree_open(&snapshot->journal, &snapshot->pages, &snapshot->root, DNS_TREE_JOURNAL));
     DNS_TRY(dns_tree_open(&snapshot->state, &snapshot->pages, &snapshot->root, DNS_TREE_STATE));
-    DNS_TRY(dns_tree_get(&entry, &snapshot->pages, &snapshot->state, (const uint8_t *)DNS_STATE_KEY,
-                         strlen(DNS_STATE_KEY)));
+    DNS_TRY(dns_tree_get(&entry, around, &snapshot->pages, &snapshot->state,
+                         (const uint8_t *)DNS_STATE_KEY, strlen(DNS_STATE_KEY)));
     DNS_TRY(dns_state_decode(&snapshot->now, entry.value, entry.value_size));
     if (snapshot->now.transaction != snapshot->root.transaction)
         DNS_FAIL(DNS_ERR_CORRUPT, "%s: its meta page leads to another commit", store->data_path);
@@ -165,22 +165,34 @@ static dns_status decode(dns_record *out, const dns_snapshot *snapshot, const dn
     return status;
 }
 
+dns_status dns_snapshot_entry(dns_entry *out, const dns_snapshot *snapshot, dns_kind kind,
+                              uint64_t id)
+{
+    uint8_t key[8];
+    dns_entry around[2];
+    char text[17];
+    dns_id_to_key(key, id);
+    dns_id_text(id, text);
+    dns_status status =
+        dns_tree_get(out, around, &snapshot->pages, &snapshot->kinds[kind], key, sizeof key);
+    if (status != DNS_ERR_NOTFOUND)
+        return status;
+    for (size_t i = 0; i < 2; i++)
+        if (around[i].key != NULL && !dns_record_has_key(around[i].value, around[i].value_size,
+                                                         around[i].key, around[i].key_size))
+            return dns_status_set(DNS_ERR_CORRUPT, "%s record %s: a damaged key beside its place",
+                                  dns_kind_name(kind), text);
+    return dns_status_set(DNS_ERR_NOTFOUND, "%s: no %s record", text, dns_kind_name(kind));
+}
+
 dns_status dns_snapshot_get(dns_record *out, const dns_snapshot *snapshot, dns_kind kind,
                             uint64_t id, bool check)
 {
-    uint8_t key[8];
     dns_entry entry;
     *out = (dns_record){0};
     if ((unsigned)kind >= DNS_KIND_COUNT)
         return dns_status_set(DNS_ERR_ARG, "unknown kind %d", (int)kind);
-    dns_id_to_key(key, id);
-    dns_status status =
-        dns_tree_get(&entry, &snapshot->pages, &snapshot->kinds[kind], key, sizeof key);
-    if (status == DNS_ERR_NOTFOUND) {
-        char text[17];
-        dns_id_text(id, text);
-        return dns_status_set(DNS_ERR_NOTFOUND, "%s: no %s record", text, dns_kind_name(kind));
-    }
+    dns_status status = dns_snapshot_entry(&entry, snapshot, kind, id);
     if (status == DNS_OK)
         status = decode(out, snapshot, &entry, kind, id);
     if (status == DNS_OK && check)

@@ -286,12 +286,12 @@ static dns_status read_settings(dns_store *store)
 
 static dns_status read_settings_copy(dns_store *store)
 {
-    dns_entry entry;
+    dns_entry entry, around[2];
     dns_snapshot *snapshot;
     dns_status status = dns_snapshot_open(&snapshot, store);
     if (status != DNS_OK)
         return status;
-    status = dns_tree_get(&entry, &snapshot->pages, &snapshot->state,
+    status = dns_tree_get(&entry, around, &snapshot->pages, &snapshot->state,
                           (const uint8_t *)DNS_SETTINGS_KEY, strlen(DNS_SETTINGS_KEY));
     if (status == DNS_OK)
         status = dns_settings_parse(store, (const char *)entry.value, entry.value_size,
@@ -416,35 +416,55 @@ out:
     return status;
 }
 
-/* A creation that was killed half way leaves a data.mdb of a few pages with nothing in it, and no
- * index.json. */
-static dns_status clear_ruins(dns_store *store)
+/* Whether a data.mdb without an index.json may hold videos. A creation that was cut short leaves
+ * one that is too short for its meta pages, or has no trees yet, or empty ones. */
+static dns_status holds_videos(bool *holds, const char *path)
 {
-    char *path = NULL, *lock = NULL;
-    dns_store *found = NULL;
-    dns_snapshot *snapshot = NULL;
-    dns_status status = dns_path_join(&path, store->directory, "index.json");
-    if (status == DNS_OK && dns_file_exists(path))
-        status = dns_status_set(DNS_ERR_EXISTS, "%s: there is an index already", store->directory);
-    if (status != DNS_OK || !dns_file_exists(store->data_path))
-        goto out;
-    bool empty = false;
+    dns_mapping file;
+    dns_root roots[2];
+    dns_tree meta;
+    dns_status status = dns_mapping_open(&file, path);
+    *holds = false;
+    if (status == DNS_ERR_NOTFOUND)
+        return DNS_OK;
+    if (status != DNS_OK)
+        return status;
+    dns_pages pages = {file.data, 0, 0, path};
+    if (file.size >= 2 * 4096) {
+        *holds = true; /* unless it can be read, and says otherwise */
+        if (dns_pages_measure(&pages.page_size, file.data, file.size, path) == DNS_OK) {
+            pages.n_pages = file.size / pages.page_size;
+            if (dns_pages_root(&roots[0], &pages, 0) == DNS_OK &&
+                dns_pages_root(&roots[1], &pages, 1) == DNS_OK) {
+                const dns_root *root = &roots[roots[1].transaction > roots[0].transaction];
+                *holds =
+                    root->main.n_entries > 0 &&
+                    (dns_tree_open(&meta, &pages, root, "meta") != DNS_OK || meta.n_entries > 0);
+            }
+        }
+    }
+    dns_mapping_close(&file);
+    return DNS_OK;
+}
+
+static dns_status clear_ruins(const dns_store *store)
+{
+    char *index = NULL, *lock = NULL;
+    bool holds;
+    dns_status status = DNS_OK;
+    DNS_TRY(dns_path_join(&index, store->directory, "index.json"));
     DNS_TRY(dns_path_join(&lock, store->directory, "lock.mdb"));
-    DNS_TRY(allocate(&found, store->directory, DNS_STORE_READ));
-    dns_store_options options = DNS_STORE_OPTIONS_INIT;
-    if (check_data_file(found) == DNS_OK && enter_open_stores(found) == DNS_OK &&
-        open_environment(found, &options) == DNS_OK &&
-        dns_snapshot_open(&snapshot, found) == DNS_OK)
-        empty = snapshot->root.main.n_entries == 0 || snapshot->now.generation == 0;
-    dns_snapshot_close(snapshot);
-    dns_store_close(found);
-    if (!empty)
+    if (dns_file_exists(index))
+        DNS_FAIL(DNS_ERR_EXISTS, "%s: there is an index already", store->directory);
+    DNS_TRY(holds_videos(&holds, store->data_path));
+    if (holds)
         DNS_FAIL(DNS_ERR_EXISTS, "%s: holds data.mdb, but no index.json", store->directory);
-    if (unlink(store->data_path) != 0 || (unlink(lock) != 0 && errno != ENOENT))
+    if ((unlink(store->data_path) != 0 && errno != ENOENT) ||
+        (unlink(lock) != 0 && errno != ENOENT))
         status = dns_status_set_errno("%s", store->directory);
 out:
     dns_free(lock);
-    dns_free(path);
+    dns_free(index);
     return status;
 }
 

@@ -74,6 +74,11 @@ struct dns_snapshot {
     dns_state now;
 };
 
+/* One record as LMDB's entry, its key proved but not its contents. DNS_ERR_NOTFOUND only when it is
+ * surely not there. */
+DNS_MUST_CHECK dns_status dns_snapshot_entry(dns_entry *out, const dns_snapshot *snapshot,
+                                             dns_kind kind, uint64_t id);
+
 /* As dns_store_open; a damaged or missing index.json is replaced by the copy in data.mdb where
  * there is one. */
 DNS_MUST_CHECK dns_status dns_store_open_lenient(dns_store **out, const char *directory);

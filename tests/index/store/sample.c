@@ -19,8 +19,11 @@ dns_store_settings sample_settings(void)
     static const struct {
         dns_kind kind;
         dns_dtype dtype;
-    } kept[] = {{DNS_KIND_CODES, DNS_U8},          {DNS_KIND_SELECTOR, DNS_F32}, {DNS_KIND_FINE_BINARY, DNS_U8},
-                {DNS_KIND_FINE_ATTENTION, DNS_I8}, {DNS_KIND_REGIONS, DNS_F16}};
+    } kept[] = {{DNS_KIND_CODES, DNS_U8},
+                {DNS_KIND_SELECTOR, DNS_F32},
+                {DNS_KIND_FINE_BINARY, DNS_U8},
+                {DNS_KIND_FINE_ATTENTION, DNS_I8},
+                {DNS_KIND_REGIONS, DNS_F16}};
     for (size_t i = 0; i < sizeof kept / sizeof *kept; i++) {
         s.kept[kept[i].kind] = true;
         s.dtype[kept[i].kind] = kept[i].dtype;
@@ -73,19 +76,31 @@ enum { N_RECORDS = 6 };
 static void records_of(dns_record records[N_RECORDS])
 {
     size_t t = made.n_frames, r = SAMPLE_REGIONS, d = SAMPLE_DIM;
-    records[0] = (dns_record){.kind = DNS_KIND_COARSE, .dtype = DNS_F32, .rank = 1, .shape = {d}, .data = made.coarse};
-    records[1] = (dns_record){.kind = DNS_KIND_CODES, .dtype = DNS_U8, .rank = 1, .shape = {d / 8}, .data = made.codes};
-    records[2] = (dns_record){.kind = DNS_KIND_SELECTOR, .dtype = DNS_F32, .rank = 1, .shape = {1}, .data = &made.selector};
-    records[3] = (dns_record){
-        .kind = DNS_KIND_FINE_BINARY, .dtype = DNS_U8, .rank = 3, .shape = {t, r, d / 8}, .data = made.binary};
+    records[0] = (dns_record){
+        .kind = DNS_KIND_COARSE, .dtype = DNS_F32, .rank = 1, .shape = {d}, .data = made.coarse};
+    records[1] = (dns_record){
+        .kind = DNS_KIND_CODES, .dtype = DNS_U8, .rank = 1, .shape = {d / 8}, .data = made.codes};
+    records[2] = (dns_record){.kind = DNS_KIND_SELECTOR,
+                              .dtype = DNS_F32,
+                              .rank = 1,
+                              .shape = {1},
+                              .data = &made.selector};
+    records[3] = (dns_record){.kind = DNS_KIND_FINE_BINARY,
+                              .dtype = DNS_U8,
+                              .rank = 3,
+                              .shape = {t, r, d / 8},
+                              .data = made.binary};
     records[4] = (dns_record){.kind = DNS_KIND_FINE_ATTENTION,
                               .dtype = DNS_I8,
                               .rank = 3,
                               .shape = {t, r, d},
                               .data = made.attention,
                               .scales = made.scales};
-    records[5] = (dns_record){
-        .kind = DNS_KIND_REGIONS, .dtype = DNS_F16, .rank = 3, .shape = {t, r, d}, .data = made.regions};
+    records[5] = (dns_record){.kind = DNS_KIND_REGIONS,
+                              .dtype = DNS_F16,
+                              .rank = 3,
+                              .shape = {t, r, d},
+                              .data = made.regions};
 }
 
 static dns_meta meta_of(size_t i, unsigned version)
@@ -127,7 +142,8 @@ void sample_expect(const dns_snapshot *snapshot, size_t i, unsigned version)
     assert_int_equal(meta.mtime_ns, m.mtime_ns);
     assert_true(dns_digest_equal(&meta.content, &m.content));
     assert_true(meta.duration == m.duration && meta.width == m.width && meta.height == m.height);
-    assert_true(meta.n_frames == m.n_frames && meta.damaged == m.damaged && meta.n_errors == m.n_errors);
+    assert_true(meta.n_frames == m.n_frames && meta.damaged == m.damaged &&
+                meta.n_errors == m.n_errors);
     assert_false(meta.imported);
     assert_memory_equal(meta.frame_times, m.frame_times, 4 * made.n_frames);
     for (size_t k = 0; k < N_RECORDS; k++) {
@@ -147,6 +163,67 @@ void sample_expect(const dns_snapshot *snapshot, size_t i, unsigned version)
         if (got.scales != NULL)
             assert_memory_equal(got.scales, expected[k].scales, 4 * got.shape[0] * got.shape[1]);
     }
+}
+
+int sample_compare(const dns_snapshot *snapshot, size_t i, unsigned version, bool present)
+{
+    dns_record expected[N_RECORDS], got;
+    dns_meta meta;
+    uint64_t id = dns_id_of_name(sample_name(i));
+    dns_status status = dns_snapshot_meta(&meta, snapshot, id);
+    if (status != DNS_OK)
+        return status == DNS_ERR_NOTFOUND ? (present ? -1 : 1) : 0;
+    if (!present || strcmp(meta.name, sample_name(i)) != 0)
+        return -1;
+    make(i, version);
+    records_of(expected);
+    if (meta.n_frames != made.n_frames || meta.n_errors != version ||
+        memcmp(meta.frame_times, made.times, 4 * made.n_frames) != 0)
+        return -1;
+    int verdict = 1;
+    for (size_t k = 0; k < N_RECORDS; k++) {
+        status = dns_snapshot_get(&got, snapshot, expected[k].kind, id, true);
+        if (status == DNS_OK && (memcmp(got.data, expected[k].data, got.size) != 0 ||
+                                 memcmp(got.shape, expected[k].shape, sizeof got.shape) != 0))
+            return -1;
+        if (status == DNS_ERR_NOTFOUND)
+            return -1;
+        if (status != DNS_OK)
+            verdict = 0;
+    }
+    return verdict;
+}
+
+void sample_patch(const char *directory, dns_kind kind, uint64_t id, size_t at, const void *bytes,
+                  size_t size, bool fix_checksum)
+{
+    char path[300], *file;
+    size_t n, n_found = 0;
+    snprintf(path, sizeof path, "%s/data.mdb", directory);
+    assert_ok(dns_file_read(&file, &n, path, (size_t)1 << 30));
+    uint8_t start[16] = {'D', 'N', 'S', 'r', DNS_RECORD_VERSION, (uint8_t)kind};
+    memcpy(start + 8, &id, 8);
+    for (size_t i = 0; i + DNS_RECORD_HEADER <= n; i += 8) {
+        uint8_t *record = (uint8_t *)file + i;
+        if (memcmp(record, start, 6) != 0 || memcmp(record + 8, start + 8, 8) != 0)
+            continue;
+        uint64_t payload;
+        memcpy(&payload, record + 32, 8);
+        memcpy(record + at, bytes, size);
+        if (fix_checksum) {
+            uint64_t parts[2] = {dns_checksum(record, 56),
+                                 dns_checksum(record + DNS_RECORD_HEADER, payload)};
+            uint64_t checksum = dns_checksum(parts, sizeof parts);
+            memcpy(record + 56, &checksum, 8);
+        }
+        n_found++;
+    }
+    assert_true(n_found > 0);
+    FILE *stream = fopen(path, "r+b");
+    assert_non_null(stream);
+    assert_int_equal(fwrite(file, 1, n, stream), n);
+    assert_int_equal(fclose(stream), 0);
+    dns_free(file);
 }
 
 void sample_index(const char *directory, size_t n)

@@ -57,7 +57,8 @@ static void a_store_gives_back_what_was_put(void **state)
             sample_expect(snapshot, i, i % 3 == 0);
         else
             for (int k = 0; k < DNS_KIND_COUNT; k++)
-                assert_status(dns_snapshot_get(&record, snapshot, (dns_kind)k, id, false), DNS_ERR_NOTFOUND);
+                assert_status(dns_snapshot_get(&record, snapshot, (dns_kind)k, id, false),
+                              DNS_ERR_NOTFOUND);
     }
     uint64_t *ids;
     size_t n;
@@ -93,7 +94,8 @@ static void an_update_touches_only_what_it_names(void **state)
     sample_index(folder, 5);
     uint64_t id = dns_id_of_name(sample_name(2));
     float value = 0.25f;
-    dns_record selector = {.kind = DNS_KIND_SELECTOR, .dtype = DNS_F32, .rank = 1, .shape = {1}, .data = &value};
+    dns_record selector = {
+        .kind = DNS_KIND_SELECTOR, .dtype = DNS_F32, .rank = 1, .shape = {1}, .data = &value};
     assert_ok(dns_store_open(&store, folder, DNS_STORE_WRITE, NULL));
     assert_ok(dns_batch_create(&batch, store, NULL));
     assert_ok(dns_batch_update(batch, id, NULL, &selector, 1, 1u << DNS_KIND_REGIONS));
@@ -103,7 +105,8 @@ static void an_update_touches_only_what_it_names(void **state)
     assert_ok(dns_snapshot_open(&snapshot, store));
     assert_ok(dns_snapshot_get(&record, snapshot, DNS_KIND_SELECTOR, id, true));
     assert_true(*(const float *)record.data == value);
-    assert_status(dns_snapshot_get(&record, snapshot, DNS_KIND_REGIONS, id, true), DNS_ERR_NOTFOUND);
+    assert_status(dns_snapshot_get(&record, snapshot, DNS_KIND_REGIONS, id, true),
+                  DNS_ERR_NOTFOUND);
     assert_ok(dns_snapshot_get(&record, snapshot, DNS_KIND_COARSE, id, true));
     assert_ok(dns_snapshot_meta(&meta, snapshot, id));
     dns_meta renewed = meta;
@@ -133,14 +136,15 @@ static void a_put_refuses_what_does_not_fit(void **state)
     assert_ok(dns_store_create(&store, folder, &settings, NULL));
     assert_ok(dns_batch_create(&batch, store, NULL));
     dns_meta meta = {.name = "a", .n_frames = 2};
-    dns_record r = {.kind = DNS_KIND_COARSE, .dtype = DNS_F32, .rank = 1, .shape = {512}, .data = x};
-#define PUT(change, expected)                                                                      \
-    do {                                                                                           \
-        dns_record bad = r;                                                                        \
-        dns_meta m = meta;                                                                         \
-        (void)m, change;                                                                           \
-        assert_status(dns_batch_put(batch, &m, &bad, 1, NULL), expected);                          \
-        assert_int_equal(dns_batch_pending(batch), 0);                                             \
+    dns_record r = {
+        .kind = DNS_KIND_COARSE, .dtype = DNS_F32, .rank = 1, .shape = {512}, .data = x};
+#define PUT(change, expected)                                             \
+    do {                                                                  \
+        dns_record bad = r;                                               \
+        dns_meta m = meta;                                                \
+        (void)m, change;                                                  \
+        assert_status(dns_batch_put(batch, &m, &bad, 1, NULL), expected); \
+        assert_int_equal(dns_batch_pending(batch), 0);                    \
     } while (0)
     PUT(bad.rank = 2, DNS_ERR_SHAPE);
     PUT(bad.dtype = DNS_F64, DNS_ERR_SHAPE);
@@ -153,9 +157,11 @@ static void a_put_refuses_what_does_not_fit(void **state)
     PUT(m.name = "", DNS_ERR_ARG);
     PUT(m.name = NULL, DNS_ERR_ARG);
     PUT(m.duration = -1, DNS_ERR_RANGE);
-    PUT((bad.kind = DNS_KIND_REGIONS, bad.rank = 3, bad.shape[0] = 1, bad.shape[1] = 1, bad.shape[2] = 8),
+    PUT((bad.kind = DNS_KIND_REGIONS, bad.rank = 3, bad.shape[0] = 1, bad.shape[1] = 1,
+         bad.shape[2] = 8),
         DNS_ERR_SHAPE);
-    PUT((bad.kind = DNS_KIND_REGIONS, bad.rank = 3, bad.shape[0] = 2, bad.shape[1] = UINT32_MAX, bad.shape[2] = 8),
+    PUT((bad.kind = DNS_KIND_REGIONS, bad.rank = 3, bad.shape[0] = 2, bad.shape[1] = UINT32_MAX,
+         bad.shape[2] = 8),
         DNS_ERR_SHAPE);
     PUT((bad.kind = DNS_KIND_CODES, bad.dtype = DNS_I8), DNS_ERR_ARG); /* no scales */
     dns_record twice[2] = {r, r};
@@ -171,20 +177,60 @@ static void a_put_refuses_what_does_not_fit(void **state)
 static void a_colliding_id_is_refused(void **state)
 {
     (void)state;
-    /* Two names with the same 64-bit id are not to be had, so a store is given one that lies: the meta record of 'b'
-     * put under the id of 'a' by way of an update of a waiting video with a damaged name. */
+    /* Two names with one id are not to be had, so the name in a record is changed into another of
+     * the same length. */
     dns_store *store;
     dns_batch *batch;
+    dns_snapshot *snapshot;
+    dns_meta meta;
+    uint64_t id = dns_id_of_name(sample_name(2)), found;
     sample_folder(folder, "collide");
-    dns_store_settings settings = sample_settings();
-    assert_ok(dns_store_create(&store, folder, &settings, NULL));
+    sample_index(folder, 4);
+    assert_ok(dns_store_open(&store, folder, DNS_STORE_READ, NULL));
+    assert_ok(dns_snapshot_open(&snapshot, store));
+    assert_ok(dns_snapshot_meta(&meta, snapshot, id));
+    size_t at = DNS_RECORD_HEADER + 88 + 4 * meta.n_frames + strlen(meta.name) - 1;
+    dns_snapshot_close(snapshot);
+    dns_store_close(store);
+    sample_patch(folder, DNS_KIND_META, id, at, "Z", 1, true);
+    assert_ok(dns_store_open(&store, folder, DNS_STORE_WRITE, NULL));
     assert_ok(dns_batch_create(&batch, store, NULL));
-    char name[] = "a";
-    dns_meta meta = {.name = name};
-    assert_ok(dns_batch_put(batch, &meta, NULL, 0, NULL));
-    assert_ok(dns_batch_put(batch, &meta, NULL, 0, NULL)); /* the same name again is no collision */
-    assert_int_equal(dns_batch_pending(batch), 1);
+    assert_status(sample_put(batch, 2, 0), DNS_ERR_EXISTS);
+    assert_non_null(strstr(dns_status_message(), ".mpZ"));
+    assert_ok(sample_put(batch, 3, 0)); /* the same name again is no collision */
+    assert_ok(dns_snapshot_open(&snapshot, store));
+    assert_status(dns_snapshot_find(&found, snapshot, sample_name(2)), DNS_ERR_NOTFOUND);
+    dns_snapshot_close(snapshot);
     dns_batch_free(batch);
+    dns_store_close(store);
+}
+
+static void records_of_other_models_and_versions_are_refused(void **state)
+{
+    (void)state;
+    dns_store *store;
+    dns_snapshot *snapshot;
+    dns_record record;
+    uint64_t id = dns_id_of_name(sample_name(1));
+    sample_folder(folder, "foreign");
+    sample_index(folder, 3);
+    uint8_t version = DNS_RECORD_VERSION + 1;
+    sample_patch(folder, DNS_KIND_COARSE, id, 40, "another model!!!", 16, true);
+    sample_patch(folder, DNS_KIND_REGIONS, id, 4, &version, 1, true);
+    sample_patch(folder, DNS_KIND_FINE_BINARY, id, 64 + 700, "x", 1, false);
+    assert_ok(dns_store_open(&store, folder, DNS_STORE_READ, NULL));
+    assert_ok(dns_snapshot_open(&snapshot, store));
+    assert_status(dns_snapshot_get(&record, snapshot, DNS_KIND_COARSE, id, true), DNS_ERR_MODEL);
+    assert_non_null(strstr(dns_status_message(), "'sample'"));
+    assert_status(dns_snapshot_get(&record, snapshot, DNS_KIND_REGIONS, id, true), DNS_ERR_VERSION);
+    assert_ok(dns_snapshot_get(&record, snapshot, DNS_KIND_FINE_BINARY, id, false));
+    assert_status(dns_record_check(&record), DNS_ERR_CORRUPT);
+    assert_status(dns_snapshot_get(&record, snapshot, DNS_KIND_FINE_BINARY, id, true),
+                  DNS_ERR_CORRUPT);
+    assert_ok(dns_snapshot_get(&record, snapshot, DNS_KIND_FINE_ATTENTION, id, true));
+    dns_digest digest;
+    assert_status(dns_snapshot_digest(&digest, snapshot, NULL), DNS_ERR_MODEL);
+    dns_snapshot_close(snapshot);
     dns_store_close(store);
 }
 
@@ -220,7 +266,8 @@ static void names_paths_and_ids_are_found(void **state)
     assert_int_equal(unlink(file), 0);
     char indirect[600];
     snprintf(indirect, sizeof indirect, "%s/../%s/a.mp4", folder, strrchr(folder, '/') + 1);
-    assert_ok(dns_snapshot_find(&got, snapshot, indirect)); /* the file is gone, its folder is not */
+    assert_ok(
+        dns_snapshot_find(&got, snapshot, indirect)); /* the file is gone, its folder is not */
     assert_int_equal(got, id);
     assert_ok(dns_snapshot_find(&got, snapshot, "00000000000000ff"));
     assert_int_equal(got, row);
@@ -247,7 +294,8 @@ static void a_snapshot_does_not_change_while_others_write(void **state)
     assert_ok(dns_store_open(&store, folder, DNS_STORE_WRITE, NULL));
     assert_ok(dns_snapshot_open(&old, store));
     assert_ok(dns_batch_create(&batch, store, NULL));
-    for (unsigned version = 1; version <= 12; version++) { /* enough commits to use every free page again */
+    for (unsigned version = 1; version <= 12;
+         version++) { /* enough commits to use every free page again */
         for (size_t i = 0; i < 40; i += 2)
             assert_ok(sample_put(batch, i, version));
         assert_ok(dns_batch_remove(batch, dns_id_of_name(sample_name(2 * version + 1))));
@@ -402,7 +450,8 @@ static void opening_tells_what_is_wrong(void **state)
     assert_memory_equal(got->kept, settings.kept, sizeof settings.kept);
     assert_string_equal(got->model_name, "sample");
     assert_true(got->fps == 1 && got->dtype[DNS_KIND_REGIONS] == DNS_F16);
-    dns_digest before = dns_store_settings_digest(got), after = dns_store_settings_digest(&settings);
+    dns_digest before = dns_store_settings_digest(got),
+               after = dns_store_settings_digest(&settings);
     assert_true(dns_digest_equal(&before, &after));
     assert_status(dns_store_set_kept(store, settings.kept, settings.dtype), DNS_ERR_ARG);
     dns_store_close(store);
@@ -430,6 +479,21 @@ static void opening_tells_what_is_wrong(void **state)
         assert_ok(dns_file_write(path, text, strlen(text)));
         assert_status(dns_store_open(&store, folder, DNS_STORE_READ, NULL), cases[i].expected);
     }
+    for (size_t at = 0; at < size; at++) { /* any flipped bit is refused, or does not matter */
+        FILE *stream = fopen(path, "wb");
+        assert_non_null(stream);
+        json[at] ^= (char)(1 << at % 8);
+        assert_int_equal(fwrite(json, 1, size, stream), size);
+        json[at] ^= (char)(1 << at % 8);
+        assert_int_equal(fclose(stream), 0);
+        if (dns_store_open(&store, folder, DNS_STORE_READ, NULL) == DNS_OK) {
+            got = dns_store_settings_get(store);
+            assert_memory_equal(got->kept, sample_settings().kept, sizeof got->kept);
+            assert_string_equal(got->model_name, "sample");
+            assert_true(got->fps == 1);
+        }
+        dns_store_close(store);
+    }
     assert_ok(dns_file_write(path, json, size));
     assert_ok(dns_store_open(&store, folder, DNS_STORE_READ, NULL));
     dns_store_close(store);
@@ -449,7 +513,8 @@ static void files_of_two_indexes_do_not_mix(void **state)
     snprintf(to, sizeof to, "%s/data.mdb", folder);
     assert_int_equal(rename(from, to), 0);
     assert_status(dns_store_open(&store, folder, DNS_STORE_READ, NULL), DNS_ERR_FORMAT);
-    assert_status(dns_store_open(&store, other, DNS_STORE_READ, NULL), DNS_ERR_CORRUPT); /* no data.mdb */
+    assert_status(dns_store_open(&store, other, DNS_STORE_READ, NULL),
+                  DNS_ERR_CORRUPT); /* no data.mdb */
     assert_status(dns_store_open(&store, other, DNS_STORE_WRITE, NULL), DNS_ERR_CORRUPT);
 }
 
@@ -514,7 +579,8 @@ static void a_second_writer_is_told_who_the_first_is(void **state)
     dns_store_close(store);
 }
 
-/* Reads the whole index again and again while the parent writes; all videos must always be of one version. */
+/* Reads the whole index again and again while the parent writes; all videos must always be of one
+ * version. */
 static int read_until_version_9(void)
 {
     dns_store *store;
@@ -529,7 +595,8 @@ static int read_until_version_9(void)
             dns_meta meta;
             dns_record record;
             uint64_t id = dns_id_of_name(sample_name(i));
-            if (dns_snapshot_meta(&meta, snapshot, id) != DNS_OK || (i > 0 && meta.n_errors != version))
+            if (dns_snapshot_meta(&meta, snapshot, id) != DNS_OK ||
+                (i > 0 && meta.n_errors != version))
                 return 3;
             version = meta.n_errors;
             if (dns_snapshot_get(&record, snapshot, DNS_KIND_REGIONS, id, true) != DNS_OK)
@@ -634,7 +701,11 @@ static void the_map_grows_by_itself(void **state)
     uint8_t *codes;
     enum { T = 2000 };
     assert_ok(dns_alloc(&codes, T * 9 * 64, 1));
-    dns_record record = {.kind = DNS_KIND_FINE_BINARY, .dtype = DNS_U8, .rank = 3, .shape = {T, 9, 64}, .data = codes};
+    dns_record record = {.kind = DNS_KIND_FINE_BINARY,
+                         .dtype = DNS_U8,
+                         .rank = 3,
+                         .shape = {T, 9, 64},
+                         .data = codes};
     char name[32];
     for (unsigned i = 0; i < 60; i++) { /* 69 MB; the first map has 16 */
         snprintf(name, sizeof name, "long %u", i);
@@ -682,7 +753,8 @@ static void a_creation_cut_short_can_be_repeated(void **state)
     dns_batch_free(batch);
     dns_store_close(store);
     assert_int_equal(unlink(path), 0);
-    assert_status(dns_store_create(&store, folder, &settings, NULL), DNS_ERR_EXISTS); /* it holds videos: kept */
+    assert_status(dns_store_create(&store, folder, &settings, NULL),
+                  DNS_ERR_EXISTS); /* it holds videos: kept */
 }
 
 int main(void)
@@ -692,6 +764,7 @@ int main(void)
         cmocka_unit_test(an_update_touches_only_what_it_names),
         cmocka_unit_test(a_put_refuses_what_does_not_fit),
         cmocka_unit_test(a_colliding_id_is_refused),
+        cmocka_unit_test(records_of_other_models_and_versions_are_refused),
         cmocka_unit_test(names_paths_and_ids_are_found),
         cmocka_unit_test(a_snapshot_does_not_change_while_others_write),
         cmocka_unit_test(the_journal_tells_what_changed),
