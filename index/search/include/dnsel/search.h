@@ -1,0 +1,125 @@
+/*
+ * Answers: the coarse student ranks every video of an index, a router decides for which that is not
+ * good enough, and a fine comparison re-ranks those (spec/dns.md 1, 8). One sorted list comes out.
+ */
+#ifndef DNSEL_SEARCH_H
+#define DNSEL_SEARCH_H
+
+#include "dnsel/embedder.h"
+#include "dnsel/pool.h"
+#include "dnsel/router.h"
+#include "dnsel/store.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* What the fine comparison reads. */
+typedef enum dns_fine {
+    DNS_FINE_AUTO,      /* the first of those below that the index keeps */
+    DNS_FINE_ATTENTION, /* fine attention student */
+    DNS_FINE_BINARY,    /* fine binary student */
+    DNS_FINE_REGIONS,   /* Chamfer similarity of the region features themselves, no network */
+    DNS_FINE_NONE
+} dns_fine;
+
+/* "auto", "attention", "binary", "regions", "none". */
+DNS_API const char *dns_fine_name(dns_fine fine);
+
+/* An index and a model, ready to answer. One query at a time; make one searcher a thread, or let
+ * `pool` split each query. */
+typedef struct dns_searcher dns_searcher;
+
+typedef struct dns_searcher_options {
+    dns_pool *pool; /* fine comparisons are shared out over it; may be NULL */
+    dns_fine fine;
+} dns_searcher_options;
+
+/* `store` and `model` must outlive it. Errors: DNS_ERR_MODEL when the model did not make the index;
+ * DNS_ERR_UNSUPPORTED when index or model lack what `fine` names; those of loading networks. */
+DNS_API DNS_MUST_CHECK dns_status dns_searcher_open(dns_searcher **out, dns_store *store,
+                                                    const dns_model *model,
+                                                    const dns_searcher_options *options);
+DNS_API void dns_searcher_close(dns_searcher *searcher);
+
+/* What it compares with: never AUTO. */
+DNS_API dns_fine dns_searcher_fine(const dns_searcher *searcher);
+/* One line that says which networks rank: "coarse: mean vector; fine: regions, Chamfer of both
+ * directions". Borrowed. */
+DNS_API const char *dns_searcher_networks(const dns_searcher *searcher);
+
+/* How many videos get a fine comparison. */
+typedef enum dns_budget_kind {
+    DNS_BUDGET_AUTO,  /* all of up to 1,000 videos, of more the larger of 1,000 and 5 % */
+    DNS_BUDGET_SHARE, /* floor(amount * videos) */
+    DNS_BUDGET_COUNT,
+    DNS_BUDGET_ALL,
+    DNS_BUDGET_NONE
+} dns_budget_kind;
+
+typedef struct dns_search_options {
+    size_t k; /* results wanted; 0: all videos */
+    dns_budget_kind budget;
+    double amount;     /* of SHARE (0 to 1) and COUNT */
+    bool model_router; /* the router that the model names, `router` otherwise */
+    dns_router_options router;
+    double max_seconds; /* 0: none. Fine comparisons stop in time; what was reached is said */
+    double min_score;   /* results below are left out; -INFINITY: none */
+    bool exclude_self;  /* leave out the stored video that is itself the query */
+    dns_cancel *cancel;
+} dns_search_options;
+
+DNS_API dns_search_options dns_search_options_default(void); /* k = 10, AUTO, the model's router */
+
+typedef enum dns_stage { DNS_STAGE_COARSE, DNS_STAGE_FINE } dns_stage;
+
+typedef struct dns_result {
+    uint64_t id;
+    char *name; /* the external id: 16 digits of a file, the name of an imported row */
+    char *path;
+    dns_stage stage; /* that gave the score */
+    float score;  /* the list is sorted by it: fine / 2 + 1/2, or the coarse score on that scale */
+    float coarse; /* cosine of coarse vectors */
+    float fine;   /* in [-1, 1]; NaN when not compared */
+    float confidence; /* that the coarse score alone is wrong (selector); NaN without a selector */
+} dns_result;
+
+typedef struct dns_answer {
+    dns_result *results; /* score descending, then id ascending */
+    size_t n_results;
+    uint64_t generation;      /* of the one state of the index that was searched */
+    size_t n_videos;          /* ranked by the coarse student */
+    size_t n_wanted, n_pairs; /* fine comparisons: by the budget; made (fewer when time ran out) */
+    dns_router router;
+    double open_seconds, coarse_seconds, route_seconds, fine_seconds;
+} dns_answer;
+
+/* The query as records: from dns_embed_records for a file, or borrowed from a snapshot for a stored
+ * video. Kinds that the searcher does not need may be missing. */
+typedef struct dns_query {
+    const dns_record *records;
+    size_t n_records;
+    bool stored; /* it is the video `id` of the index */
+    uint64_t id;
+} dns_query;
+
+/* Errors: DNS_ERR_ARG (a needed kind is missing), DNS_ERR_SHAPE, DNS_ERR_CORRUPT (names the video),
+ * DNS_ERR_CANCELLED. */
+DNS_API DNS_MUST_CHECK dns_status dns_search(dns_answer **out, dns_searcher *searcher,
+                                             const dns_query *query,
+                                             const dns_search_options *options);
+DNS_API void dns_answer_free(dns_answer *answer);
+
+/* The kinds that a query needs, and their types: settings for dns_embed_records. */
+DNS_API dns_store_settings dns_searcher_query_settings(const dns_searcher *searcher);
+
+/* The records of a stored video as a query. Borrowed from the searcher until its next call of this
+ * kind. DNS_ERR_NOTFOUND. */
+DNS_API DNS_MUST_CHECK dns_status dns_searcher_stored_query(dns_query *out, dns_searcher *searcher,
+                                                            const char *text);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

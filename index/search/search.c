@@ -1,0 +1,260 @@
+/* One query: coarse ranking, routing, fine comparison, one list. */
+#include "dnsel/search.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "answer.h"
+#include "dnsel/budget.h"
+#include "dnsel/memory.h"
+#include "dnsel/scan.h"
+#include "searcher.h"
+
+dns_search_options dns_search_options_default(void)
+{
+    return (dns_search_options){.k = 10,
+                                .budget = DNS_BUDGET_AUTO,
+                                .model_router = true,
+                                .router = DNS_ROUTER_OPTIONS_INIT,
+                                .min_score = -INFINITY};
+}
+
+enum { AUTO_PAIRS = 1000 };
+
+static size_t budget_pairs(const dns_search_options *o, size_t n_videos)
+{
+    size_t n = 0;
+    switch (o->budget) {
+    case DNS_BUDGET_AUTO:
+        n = dns_budget_share(0.05, n_videos);
+        if (n < AUTO_PAIRS)
+            n = AUTO_PAIRS;
+        break;
+    case DNS_BUDGET_SHARE:
+        n = dns_budget_share(o->amount, n_videos);
+        break;
+    case DNS_BUDGET_COUNT:
+        n = (size_t)o->amount;
+        break;
+    case DNS_BUDGET_ALL:
+        n = n_videos;
+        break;
+    case DNS_BUDGET_NONE:
+        break;
+    }
+    return n < n_videos ? n : n_videos;
+}
+
+/* One query on its way. Arrays are [rows.n_rows] unless said. */
+struct run {
+    dns_searcher *s;
+    const dns_query *query;
+    const dns_search_options *o;
+    dns_answer *answer;
+    dns_snapshot *snapshot;
+    dns_matrix_rows rows;
+    float *coarse, *expected, *confidence;
+    float *fine;      /* NaN: not compared */
+    uint32_t *routed; /* [n_routed], the most promising first */
+    size_t n_routed;
+    struct candidate { /* [n_routed], by place in the index */
+        uint64_t id;
+        uint32_t row;
+    } * candidates;
+    double deadline; /* in dns_seconds; INFINITY: none */
+};
+
+static const dns_record *query_record(const dns_query *query, dns_kind kind)
+{
+    for (size_t i = 0; i < query->n_records; i++)
+        if (query->records[i].kind == kind)
+            return &query->records[i];
+    return NULL;
+}
+
+static dns_status need_record(const dns_record **out, const dns_query *query, dns_kind kind)
+{
+    *out = query_record(query, kind);
+    return *out != NULL ? DNS_OK
+                        : dns_status_set(DNS_ERR_ARG, "query without a record of kind %s",
+                                         dns_kind_name(kind));
+}
+
+/* Every video's coarse score, and what the model expects of its fine score. */
+static dns_status rank_coarse(struct run *run)
+{
+    dns_status status = DNS_OK;
+    const dns_record *vector;
+    size_t n = run->rows.n_rows;
+    DNS_TRY(need_record(&vector, run->query, DNS_KIND_COARSE));
+    if (n > 0 && (vector->shape[0] != run->rows.dim || vector->dtype != DNS_F32))
+        DNS_FAIL(DNS_ERR_SHAPE, "coarse vector of %zu dimensions, the index has %zu",
+                 vector->shape[0], run->rows.dim);
+    DNS_TRY(dns_alloc(&run->coarse, n, sizeof *run->coarse));
+    const dns_scan_rows rows = {.n_rows = n,
+                                .dtype = run->rows.dtype,
+                                .dim = run->rows.dim,
+                                .ids = run->rows.ids,
+                                .vectors = run->rows.vectors,
+                                .scales = run->rows.scales};
+    if (n > 0)
+        DNS_TRY(dns_scan_scores(run->coarse, &rows, vector->data, 1, run->s->pool));
+out:
+    return status;
+}
+
+/* What the selector says of each pair, where there is one. */
+static dns_status judge(struct run *run)
+{
+    size_t n = run->rows.n_rows;
+    dns_status status = dns_alloc(&run->expected, n, sizeof *run->expected);
+    if (status == DNS_OK)
+        status = dns_searcher_expected(run->s, run->expected, run->coarse, n);
+    const dns_record *scalar = query_record(run->query, DNS_KIND_SELECTOR);
+    if (status != DNS_OK || !dns_searcher_has_selector(run->s) || scalar == NULL)
+        return status;
+    status = dns_alloc(&run->confidence, n, sizeof *run->confidence);
+    if (status == DNS_OK)
+        status = dns_searcher_confidence(run->s, run->confidence, run->snapshot,
+                                         *(const float *)scalar->data, &run->rows, run->coarse);
+    return status;
+}
+
+static int by_id(const void *a, const void *b)
+{
+    uint64_t x = ((const struct candidate *)a)->id, y = ((const struct candidate *)b)->id;
+    return x < y ? -1 : x > y;
+}
+
+static dns_status route(struct run *run)
+{
+    dns_status status = DNS_OK;
+    size_t n = run->rows.n_rows;
+    dns_router_options router = run->o->model_router ? dns_searcher_router(run->s) : run->o->router;
+    bool judged = run->confidence != NULL;
+    if (!judged && (router.router == DNS_ROUTER_SELECTOR || router.router == DNS_ROUTER_HYBRID)) {
+        if (!run->o->model_router)
+            DNS_FAIL(DNS_ERR_UNSUPPORTED,
+                     "router '%s' needs a selector, which this index or model lacks",
+                     dns_router_name(router.router));
+        router.router = DNS_ROUTER_COARSE;
+    }
+    run->answer->router = router.router;
+    run->n_routed = run->s->fine == DNS_FINE_NONE ? 0 : budget_pairs(run->o, n);
+    run->answer->n_wanted = run->n_routed;
+    DNS_TRY(dns_alloc(&run->routed, run->n_routed, sizeof *run->routed));
+    DNS_TRY(dns_alloc(&run->candidates, run->n_routed, sizeof *run->candidates));
+    const dns_router_input input = {
+        .n = n, .coarse = run->coarse, .confidence = run->confidence, .expected = run->expected};
+    if (run->n_routed > 0)
+        DNS_TRY(dns_router_choose(run->routed, run->n_routed, &input, &router));
+    for (size_t i = 0; i < run->n_routed; i++)
+        run->candidates[i] = (struct candidate){run->rows.ids[run->routed[i]], run->routed[i]};
+out:
+    return status;
+}
+
+static dns_status fine_task(void *payload, size_t task, size_t worker)
+{
+    struct run *run = payload;
+    const struct candidate *c = &run->candidates[task];
+    dns_record record;
+    if (dns_cancelled(run->o->cancel))
+        return dns_status_set(DNS_ERR_CANCELLED, "interrupted");
+    if (dns_seconds() > run->deadline)
+        return DNS_OK; /* keeps its coarse score */
+    dns_status status =
+        dns_snapshot_get(&record, run->snapshot, dns_fine_kind(run->s->fine), c->id, false);
+    if (status == DNS_ERR_NOTFOUND)
+        return DNS_OK; /* a video too short or not yet rebuilt has no such record */
+    if (status == DNS_OK)
+        status = dns_fine_compare(run->s->ranker, worker, &run->fine[c->row], &record);
+    if (status != DNS_OK) {
+        char id[17];
+        dns_id_text(c->id, id);
+        return dns_status_context(status, "video %s", id);
+    }
+    if (!isfinite(run->fine[c->row]))
+        return dns_status_set(DNS_ERR_CORRUPT, "video %llx: fine score is not finite",
+                              (unsigned long long)c->id);
+    return DNS_OK;
+}
+
+/* With a time limit the most promising come first; otherwise the order on disk is the fastest. */
+static dns_status rank_fine(struct run *run)
+{
+    dns_status status = DNS_OK;
+    size_t n = run->rows.n_rows;
+    const dns_record *query;
+    DNS_TRY(dns_alloc(&run->fine, n, sizeof *run->fine));
+    for (size_t i = 0; i < n; i++)
+        run->fine[i] = NAN;
+    if (run->n_routed == 0)
+        goto out;
+    DNS_TRY(need_record(&query, run->query, dns_fine_kind(run->s->fine)));
+    DNS_TRY(dns_fine_set_query(run->s->ranker, query));
+    if (isinf(run->deadline))
+        qsort(run->candidates, run->n_routed, sizeof *run->candidates, by_id);
+    DNS_TRY(dns_pool_run(run->s->pool, run->n_routed, fine_task, run));
+    for (size_t i = 0; i < n; i++)
+        run->answer->n_pairs += !isnan(run->fine[i]);
+out:
+    return status;
+}
+
+static dns_status run_stages(struct run *run)
+{
+    dns_status status = DNS_OK;
+    dns_answer *a = run->answer;
+    double start = dns_seconds();
+    run->deadline = run->o->max_seconds > 0 ? start + run->o->max_seconds : INFINITY;
+    DNS_TRY(dns_snapshot_open(&run->snapshot, run->s->store));
+    DNS_TRY(dns_searcher_rows(&run->rows, run->s, run->snapshot));
+    a->generation = dns_snapshot_generation(run->snapshot);
+    a->n_videos = run->rows.n_rows;
+    double opened = dns_seconds();
+    DNS_TRY(rank_coarse(run));
+    double ranked = dns_seconds();
+    DNS_TRY(judge(run));
+    DNS_TRY(route(run));
+    double routed = dns_seconds();
+    DNS_TRY(rank_fine(run));
+    const struct dns_scored scored = {.n = run->rows.n_rows,
+                                      .ids = run->rows.ids,
+                                      .coarse = run->coarse,
+                                      .expected = run->expected,
+                                      .calibrated = dns_searcher_is_calibrated(run->s),
+                                      .confidence = run->confidence,
+                                      .fine = run->fine};
+    DNS_TRY(dns_answer_fill(a, &scored, run->snapshot, run->query, run->o));
+    a->open_seconds = opened - start;
+    a->coarse_seconds = ranked - opened;
+    a->route_seconds = routed - ranked;
+    a->fine_seconds = dns_seconds() - routed;
+out:
+    return status;
+}
+
+dns_status dns_search(dns_answer **out, dns_searcher *searcher, const dns_query *query,
+                      const dns_search_options *options)
+{
+    struct run run = {.s = searcher, .query = query, .o = options};
+    *out = NULL;
+    dns_status status = dns_alloc(&run.answer, 1, sizeof *run.answer);
+    if (status == DNS_OK)
+        status = run_stages(&run);
+    if (status == DNS_OK)
+        *out = run.answer;
+    else
+        dns_answer_free(run.answer);
+    dns_free(run.candidates);
+    dns_free(run.routed);
+    dns_free(run.fine);
+    dns_free(run.confidence);
+    dns_free(run.expected);
+    dns_free(run.coarse);
+    dns_snapshot_close(run.snapshot);
+    return status;
+}

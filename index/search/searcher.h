@@ -1,0 +1,42 @@
+/* What a searcher holds, for the files of this room. */
+#ifndef DNS_SEARCHER_H
+#define DNS_SEARCHER_H
+
+#include "dnsel/matrix.h"
+#include "dnsel/search.h"
+#include "fine.h"
+
+struct dns_searcher {
+    dns_store *store;
+    const dns_model *model;
+    dns_pool *pool;
+    dns_fine fine;
+    dns_fine_ranker *ranker; /* NULL with DNS_FINE_NONE */
+    char *networks;
+    /* Coarse vectors at the state last searched; kept while the index does not change. */
+    dns_matrix *matrix;
+    uint64_t matrix_generation;
+    /* The stored query last asked for. */
+    dns_snapshot *query_snapshot;
+    dns_record query_records[DNS_KIND_COUNT];
+};
+
+/* Coarse vectors at the state of `snapshot`. */
+DNS_MUST_CHECK dns_status dns_searcher_rows(dns_matrix_rows *out, dns_searcher *s,
+                                            const dns_snapshot *snapshot);
+
+bool dns_searcher_has_selector(const dns_searcher *s);
+bool dns_searcher_is_calibrated(const dns_searcher *s);
+dns_router_options dns_searcher_router(const dns_searcher *s);
+
+/* expected [n] = what fine / 2 + 1/2 to expect of each coarse score; coarse / 2 + 1/2 without
+ * calibration. */
+DNS_MUST_CHECK dns_status dns_searcher_expected(const dns_searcher *s, float *expected,
+                                                const float *coarse, size_t n);
+
+/* confidence [rows->n_rows] that the coarse score is wrong. */
+DNS_MUST_CHECK dns_status dns_searcher_confidence(dns_searcher *s, float *confidence,
+                                                  const dns_snapshot *snapshot, float query_scalar,
+                                                  const dns_matrix_rows *rows, const float *coarse);
+
+#endif
