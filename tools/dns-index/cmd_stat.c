@@ -1,0 +1,139 @@
+#include <stdio.h>
+
+#include "dnsel/json.h"
+#include "index_tool.h"
+
+struct settings {
+    bool json, digest;
+};
+
+static const char *networks_note(const dns_store_settings *settings)
+{
+    if (settings->kept[DNS_KIND_FINE_ATTENTION])
+        return "fine attention student";
+    if (settings->kept[DNS_KIND_FINE_BINARY])
+        return "fine binary student";
+    if (settings->kept[DNS_KIND_REGIONS])
+        return "region features compared directly, no fine network";
+    return "none";
+}
+
+static void print_text(const char *directory, const dns_store *store, const dns_store_stat *stat,
+                       const dns_digest *contents)
+{
+    const dns_store_settings *settings = dns_store_settings_get(store);
+    char digest[33];
+    dns_digest_text(&settings->model, digest);
+    size_t n = stat->kinds[DNS_KIND_META].n_records;
+    printf("index      %s\nmade by    %s\nmodel      %s (%s)\nfine       %s\n", directory,
+           dns_store_created_by(store), settings->model_name, digest, networks_note(settings));
+    printf("videos     %zu, %.1f h, %llu frames\n", n, stat->duration / 3600,
+           (unsigned long long)stat->n_frames);
+    printf("file       %.1f MB, of it %.1f MB free; derived files %.1f MB\n\n",
+           (double)stat->file_bytes / 1e6, (double)stat->free_bytes / 1e6,
+           (double)stat->derived_bytes / 1e6);
+    if (contents != NULL) {
+        dns_digest_text(contents, digest);
+        printf("contents   %s\n\n", digest);
+    }
+    printf("%-16s %10s %14s %14s\n", "record", "videos", "bytes", "bytes a video");
+    for (int kind = 0; kind < DNS_KIND_COUNT; kind++)
+        if (stat->kinds[kind].n_records > 0)
+            printf("%-16s %10zu %14llu %14.0f\n", dns_kind_name((dns_kind)kind),
+                   stat->kinds[kind].n_records, (unsigned long long)stat->kinds[kind].bytes,
+                   (double)stat->kinds[kind].bytes / (double)stat->kinds[kind].n_records);
+}
+
+static dns_status print_json(const char *directory, const dns_store *store,
+                             const dns_store_stat *stat, const dns_digest *contents)
+{
+    const dns_store_settings *settings = dns_store_settings_get(store);
+    char digest[33];
+    dns_digest_text(&settings->model, digest);
+    dns_json_writer w = dns_json_writer_to(stdout, true);
+    dns_json_begin_object(&w, NULL);
+    dns_json_put_string(&w, "schema", "dnsel.stat/1");
+    dns_json_put_string(&w, "index", directory);
+    dns_json_put_string(&w, "created_by", dns_store_created_by(store));
+    dns_json_begin_object(&w, "model");
+    dns_json_put_string(&w, "name", settings->model_name);
+    dns_json_put_string(&w, "digest", digest);
+    dns_json_put_string(&w, "fine", networks_note(settings));
+    dns_json_end_object(&w);
+    if (contents != NULL) {
+        dns_digest_text(contents, digest);
+        dns_json_put_string(&w, "contents", digest);
+    }
+    dns_json_put_integer(&w, "videos", (int64_t)stat->kinds[DNS_KIND_META].n_records);
+    dns_json_put_integer(&w, "frames", (int64_t)stat->n_frames);
+    dns_json_put_number(&w, "duration_s", stat->duration, 12);
+    dns_json_put_integer(&w, "file_bytes", (int64_t)stat->file_bytes);
+    dns_json_put_integer(&w, "free_bytes", (int64_t)stat->free_bytes);
+    dns_json_put_integer(&w, "derived_bytes", (int64_t)stat->derived_bytes);
+    dns_json_begin_object(&w, "records");
+    for (int kind = 0; kind < DNS_KIND_COUNT; kind++) {
+        if (stat->kinds[kind].n_records == 0)
+            continue;
+        dns_json_begin_object(&w, dns_kind_name((dns_kind)kind));
+        dns_json_put_integer(&w, "videos", (int64_t)stat->kinds[kind].n_records);
+        dns_json_put_integer(&w, "bytes", (int64_t)stat->kinds[kind].bytes);
+        dns_json_put_integer(&w, "page_bytes", (int64_t)stat->kinds[kind].page_bytes);
+        dns_json_end_object(&w);
+    }
+    dns_json_end_object(&w);
+    dns_json_end_object(&w);
+    return dns_json_finish(&w);
+}
+
+static int run(const dns_invocation *invocation)
+{
+    const struct settings *s = invocation->settings;
+    const char *directory = invocation->operands[0];
+    dns_store *store = NULL;
+    dns_snapshot *snapshot = NULL;
+    dns_store_stat stat;
+    dns_digest contents;
+    dns_status status = dns_store_open(&store, directory, DNS_STORE_READ, NULL);
+    if (status != DNS_OK)
+        return dns_index_open_failed(invocation, directory, status);
+    DNS_TRY(dns_snapshot_open(&snapshot, store));
+    DNS_TRY(dns_snapshot_stat(&stat, snapshot));
+    if (s->digest)
+        DNS_TRY(dns_snapshot_digest(&contents, snapshot, NULL));
+    if (s->json)
+        DNS_TRY(print_json(directory, store, &stat, s->digest ? &contents : NULL));
+    else
+        print_text(directory, store, &stat, s->digest ? &contents : NULL);
+out:
+    dns_snapshot_close(snapshot);
+    dns_store_close(store);
+    return status == DNS_OK ? DNS_EXIT_OK : dns_fail(invocation, status);
+}
+
+static const struct settings defaults;
+static const dns_option options[] = {
+    {.name = "digest",
+     .kind = DNS_OPTION_FLAG,
+     .offset = offsetof(struct settings, digest),
+     .help = "also a digest over all records: equal for equal contents, however they came about"},
+    {.name = "json",
+     .kind = DNS_OPTION_FLAG,
+     .offset = offsetof(struct settings, json),
+     .help = "one JSON document"},
+    {0},
+};
+const dns_command dns_index_stat = {
+    .name = "stat",
+    .synopsis = "INDEX",
+    .summary = "say what an index holds and how large it is",
+    .description = "Says which model and which networks made an index, how many videos it holds, "
+                   "and the bytes of every kind "
+                   "of record.",
+    .examples = "  dns-index stat films.dns\n",
+    .options = options,
+    .settings_size = sizeof(struct settings),
+    .defaults = &defaults,
+    .min_operands = 1,
+    .max_operands = 1,
+    .run = run,
+};

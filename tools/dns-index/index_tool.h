@@ -1,0 +1,23 @@
+/* What the commands of dns-index share. */
+#ifndef DNS_INDEX_TOOL_H
+#define DNS_INDEX_TOOL_H
+
+#include "dnsel/store.h"
+#include "program.h"
+
+extern const dns_command dns_index_build, dns_index_add, dns_index_remove, dns_index_list,
+    dns_index_stat, dns_index_verify, dns_index_repair;
+
+/* Complains and returns the exit code: DNS_EXIT_NO_INDEX where there is none. */
+int dns_index_open_failed(const dns_invocation *invocation, const char *directory,
+                          dns_status status);
+
+/* How lists are written: --json, --ndjson, --csv; text otherwise. */
+typedef struct dns_format_options {
+    bool json, ndjson, csv;
+} dns_format_options;
+
+/* A CSV field: quoted where it holds commas, quotes or line breaks. */
+void dns_csv_field(const char *text);
+
+#endif

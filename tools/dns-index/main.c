@@ -1,0 +1,45 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "index_tool.h"
+
+int dns_index_open_failed(const dns_invocation *invocation, const char *directory,
+                          dns_status status)
+{
+    if (status != DNS_ERR_NOTFOUND)
+        return dns_fail(invocation, status);
+    dns_complain(invocation, "%s: no index here; make one with: dns-index build %s FOLDER",
+                 directory, directory);
+    return DNS_EXIT_NO_INDEX;
+}
+
+void dns_csv_field(const char *text)
+{
+    if (strpbrk(text, ",\"\r\n") == NULL) {
+        fputs(text, stdout);
+        return;
+    }
+    putchar('"');
+    for (const char *c = text; *c != '\0'; c++) {
+        if (*c == '"')
+            putchar('"');
+        putchar(*c);
+    }
+    putchar('"');
+}
+
+int main(int argc, char **argv)
+{
+    static const dns_command *const commands[] = {
+        &dns_index_build, &dns_index_add,    &dns_index_remove, &dns_index_list,
+        &dns_index_stat,  &dns_index_verify, &dns_index_repair, NULL};
+    static const dns_program program = {
+        .name = "dns-index",
+        .summary = "make and keep an index of videos",
+        .description = "Makes and keeps an index of videos, in which dns-query finds copies and "
+                       "other videos of the same "
+                       "incident.",
+        .commands = commands,
+    };
+    return dns_program_main(&program, argc, argv);
+}

@@ -1,0 +1,319 @@
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "default_model.h"
+#include "dnsel/file.h"
+#include "dnsel/memory.h"
+#include "dnsel/search.h"
+#include "program.h"
+#include "query_output.h"
+#include "terminal.h"
+
+struct settings {
+    const char *model, *rerank;
+    size_t k, jobs;
+    int fine, router;
+    double min_score, max_ms, max_seconds;
+    bool json, ndjson, csv, null, exclude_self;
+};
+
+/* Everything that answers queries. */
+struct work {
+    const dns_invocation *invocation;
+    const struct settings *s;
+    dns_model *model;
+    dns_store *store;
+    dns_pool *pool;
+    dns_searcher *searcher;
+    dns_embedder *embedder; /* made when the first query must be decoded */
+    dns_embedder_session *session;
+    dns_search_options options;
+    dns_query_output output;
+    size_t n_answered, n_found, n_failed;
+    dns_status first_failure;
+};
+
+/* "5%", "200", "all", "none", "auto" */
+static dns_status parse_budget(dns_search_options *o, const char *text)
+{
+    char *end;
+    double amount = strtod(text, &end);
+    if (strcmp(text, "auto") == 0)
+        o->budget = DNS_BUDGET_AUTO;
+    else if (strcmp(text, "all") == 0)
+        o->budget = DNS_BUDGET_ALL;
+    else if (strcmp(text, "none") == 0)
+        o->budget = DNS_BUDGET_NONE;
+    else if (end != text && strcmp(end, "%") == 0 && amount >= 0 && amount <= 100)
+        o->budget = DNS_BUDGET_SHARE;
+    else if (end != text && *end == '\0' && amount >= 0 && amount == floor(amount) && amount < 1e15)
+        o->budget = DNS_BUDGET_COUNT;
+    else
+        return dns_status_set(DNS_ERR_ARG, "--rerank: '%s' is none of 5%%, 200, all, none, auto",
+                              text);
+    o->amount = o->budget == DNS_BUDGET_SHARE ? amount / 100 : amount;
+    return DNS_OK;
+}
+
+static dns_status open_work(struct work *w, const char *directory)
+{
+    const struct settings *s = w->s;
+    dns_status status = DNS_OK;
+    w->options = dns_search_options_default();
+    w->options.k = s->k;
+    w->options.min_score = s->min_score;
+    w->options.max_seconds = s->max_ms / 1000;
+    w->options.exclude_self = s->exclude_self;
+    w->options.model_router = s->router == 0;
+    w->options.router.router = (dns_router)(s->router - 1);
+    w->options.cancel = dns_interrupt_catch();
+    DNS_TRY(parse_budget(&w->options, s->rerank));
+    DNS_TRY(dns_store_open(&w->store, directory, DNS_STORE_READ, NULL));
+    status = dns_default_model_open(&w->model, s->model);
+    if (status != DNS_OK) {
+        status = status == DNS_ERR_NOTFOUND ? DNS_ERR_ARG
+                                            : status; /* DNS_ERR_NOTFOUND is kept for the index */
+        goto out;
+    }
+    DNS_TRY(dns_pool_create(&w->pool, s->jobs));
+    const dns_searcher_options options = {.pool = w->pool, .fine = (dns_fine)s->fine};
+    DNS_TRY(dns_searcher_open(&w->searcher, w->store, w->model, &options));
+    w->output = (dns_query_output){.format = s->ndjson ? DNS_FORMAT_NDJSON
+                                             : s->json ? DNS_FORMAT_JSON
+                                             : s->csv  ? DNS_FORMAT_CSV
+                                                       : DNS_FORMAT_TEXT,
+                                   .networks = dns_searcher_networks(w->searcher),
+                                   .quiet = w->invocation->quiet};
+out:
+    return status;
+}
+
+static void close_work(struct work *w)
+{
+    dns_embedder_session_free(w->session);
+    dns_embedder_free(w->embedder);
+    dns_searcher_close(w->searcher);
+    dns_pool_free(w->pool);
+    dns_model_close(w->model);
+    dns_store_close(w->store);
+}
+
+static dns_status embed(dns_record *records, size_t *n, struct work *w, const char *path)
+{
+    dns_status status = DNS_OK;
+    dns_embedding embedding;
+    if (w->embedder == NULL) {
+        dns_embedder_options options = dns_embedder_options_default();
+        options.media.max_seconds = w->s->max_seconds;
+        DNS_TRY(dns_sampling_parse(&options.media.sampling,
+                                   dns_store_settings_get(w->store)->sampling));
+        DNS_TRY(dns_embedder_create(&w->embedder, w->model, &options));
+        DNS_TRY(dns_embedder_session_create(&w->session, w->embedder));
+    }
+    dns_store_settings settings = dns_searcher_query_settings(w->searcher);
+    DNS_TRY(dns_embed_file(&embedding, w->session, path, w->options.cancel));
+    DNS_TRY(dns_embed_records(records, n, w->session, &embedding, &settings));
+out:
+    return status;
+}
+
+/* A video that the index holds unchanged need not be decoded again. */
+static bool is_stored(struct work *w, const char *text)
+{
+    dns_snapshot *snapshot;
+    dns_meta meta;
+    uint64_t id;
+    struct stat info;
+    if (dns_snapshot_open(&snapshot, w->store) != DNS_OK)
+        return false;
+    bool stored = dns_snapshot_find(&id, snapshot, text) == DNS_OK &&
+                  dns_snapshot_meta(&meta, snapshot, id) == DNS_OK;
+    if (stored && stat(text, &info) == 0)
+        stored = meta.file_size == (uint64_t)info.st_size &&
+                 meta.mtime_ns == (int64_t)info.st_mtim.tv_sec * 1000000000 + info.st_mtim.tv_nsec;
+    dns_snapshot_close(snapshot);
+    return stored;
+}
+
+static dns_status answer(struct work *w, const char *text)
+{
+    dns_status status = DNS_OK;
+    dns_record records[DNS_KIND_COUNT];
+    dns_query query = {.records = records};
+    dns_answer *found = NULL;
+    double start = dns_seconds();
+    if (is_stored(w, text))
+        DNS_TRY(dns_searcher_stored_query(&query, w->searcher, text));
+    else
+        DNS_TRY(embed(records, &query.n_records, w, text));
+    double embedded = dns_seconds();
+    DNS_TRY(dns_search(&found, w->searcher, &query, &w->options));
+    dns_query_output_put(&w->output, text, found, query.stored ? 0 : embedded - start);
+    w->n_answered++;
+    w->n_found += found->n_results > 0;
+out:
+    dns_answer_free(found);
+    return status;
+}
+
+/* One query; a failure costs a line and is counted. Only an interruption ends the run. */
+static dns_status handle(struct work *w, const char *text)
+{
+    if (dns_cancelled(w->options.cancel))
+        return dns_status_set(DNS_ERR_CANCELLED, "interrupted");
+    dns_status status = answer(w, text);
+    if (status == DNS_OK || status == DNS_ERR_CANCELLED)
+        return status;
+    dns_complain(w->invocation, "%s", dns_status_message());
+    if (w->n_failed++ == 0)
+        w->first_failure = status;
+    return DNS_OK;
+}
+
+static dns_status handle_list(struct work *w)
+{
+    char *line = NULL;
+    size_t capacity = 0;
+    dns_status status = DNS_OK;
+    for (ssize_t n; status == DNS_OK &&
+                    (n = getdelim(&line, &capacity, w->s->null ? '\0' : '\n', stdin)) > 0;) {
+        if (line[n - 1] == '\n' || line[n - 1] == '\0')
+            line[n - 1] = '\0';
+        if (line[0] != '\0')
+            status = handle(w, line);
+    }
+    free(line);
+    return status;
+}
+
+static int exit_code(const struct work *w)
+{
+    if (w->n_failed > 0 && w->n_answered == 0) {
+        int code = dns_exit_code(w->first_failure);
+        return code == DNS_EXIT_CORRUPT && w->n_failed > 0 ? code : DNS_EXIT_FATAL;
+    }
+    if (w->n_failed > 0)
+        return DNS_EXIT_PARTIAL;
+    return w->n_found > 0 ? DNS_EXIT_OK : DNS_EXIT_NONE;
+}
+
+static int run(const dns_invocation *invocation)
+{
+    struct work w = {.invocation = invocation, .s = invocation->settings};
+    const char *directory = invocation->operands[0];
+    int code = DNS_EXIT_OK;
+    dns_status status = open_work(&w, directory);
+    if (status == DNS_ERR_NOTFOUND && w.store == NULL) {
+        dns_complain(invocation, "%s: no index here; make one with: dns-index build %s FOLDER",
+                     directory, directory);
+        close_work(&w);
+        return DNS_EXIT_NO_INDEX;
+    }
+    if (status != DNS_OK)
+        goto out;
+    dns_query_output_begin(&w.output);
+    for (size_t i = 1; i < invocation->n_operands && status == DNS_OK; i++)
+        status = strcmp(invocation->operands[i], "-") == 0 ? handle_list(&w)
+                                                           : handle(&w, invocation->operands[i]);
+    dns_status ended = dns_query_output_end(&w.output);
+    if (status == DNS_OK)
+        status = ended;
+    code = exit_code(&w);
+out:
+    if (status != DNS_OK)
+        code = dns_fail(invocation, status);
+    close_work(&w);
+    return code;
+}
+
+static const struct settings defaults = {
+    .k = 10, .rerank = "auto", .min_score = -INFINITY, .max_seconds = 3600};
+#define AT(field) offsetof(struct settings, field)
+static const dns_option options[] = {
+    {.name = "count",
+     .letter = 'k',
+     .kind = DNS_OPTION_COUNT,
+     .offset = AT(k),
+     .value = "N",
+     .help = "results a query; 0 is all videos"},
+    {.name = "rerank",
+     .kind = DNS_OPTION_STRING,
+     .offset = AT(rerank),
+     .value = "HOW",
+     .help = "how many videos get the fine comparison: 5%, 200, all, none; auto is 1000 or 5 %, "
+             "whichever is more"},
+    {.name = "router",
+     .kind = DNS_OPTION_CHOICE,
+     .offset = AT(router),
+     .choices = "model|random|coarse|selector|hybrid|expected",
+     .help = "who chooses them: the router that the model names, or another"},
+    {.name = "fine",
+     .kind = DNS_OPTION_CHOICE,
+     .offset = AT(fine),
+     .choices = "auto|attention|binary|regions|none",
+     .help = "what compares them: auto is the best that the index keeps"},
+    {.name = "max-ms",
+     .kind = DNS_OPTION_NUMBER,
+     .offset = AT(max_ms),
+     .value = "MS",
+     .help = "stop comparing after so many milliseconds; the answer says how far it came"},
+    {.name = "min-score",
+     .kind = DNS_OPTION_NUMBER,
+     .offset = AT(min_score),
+     .value = "X",
+     .help = "leave out results with a lower score"},
+    {.name = "exclude-self",
+     .kind = DNS_OPTION_FLAG,
+     .offset = AT(exclude_self),
+     .help = "leave out the query itself when it is a video of the index"},
+    {.name = "json", .kind = DNS_OPTION_FLAG, .offset = AT(json), .help = "one JSON document"},
+    {.name = "ndjson",
+     .kind = DNS_OPTION_FLAG,
+     .offset = AT(ndjson),
+     .help = "one JSON object a line and query"},
+    {.name = "csv", .kind = DNS_OPTION_FLAG, .offset = AT(csv), .help = "CSV with a heading"},
+    {.name = "null",
+     .letter = '0',
+     .kind = DNS_OPTION_FLAG,
+     .offset = AT(null),
+     .help = "names on standard input end with a NUL byte instead of a new line"},
+    {.name = "jobs",
+     .letter = 'j',
+     .kind = DNS_OPTION_COUNT,
+     .offset = AT(jobs),
+     .value = "N",
+     .help = "threads; 0 is one a processor",
+     .maximum = 256,
+     .environment = "DNS_JOBS"},
+    {.name = "max-seconds",
+     .kind = DNS_OPTION_NUMBER,
+     .offset = AT(max_seconds),
+     .value = "S",
+     .help = "give up on a query file that takes longer to decode"},
+    DNS_MODEL_OPTION(struct settings, model),
+    {0},
+};
+const dns_command dns_query_search = {
+    .name = "search",
+    .synopsis = "INDEX VIDEO...",
+    .summary = "rank the videos of an index by their likeness to a video",
+    .description = "Ranks the videos of INDEX by their likeness to each VIDEO: a file, or a video "
+                   "of the index given by its path or id; - "
+                   "reads names from standard input. All are ranked by the coarse student; those "
+                   "that the router picks are compared "
+                   "finely. The word 'search' may be left out.\n\nScores are between 0 and 1. A "
+                   "video that is in the index is found "
+                   "as its own best copy unless --exclude-self is given.",
+    .examples = "  dns-query films.dns clip.mp4\n"
+                "  dns-query films.dns clip.mp4 -k 3 --rerank 5% --ndjson\n"
+                "  ls *.mp4 | dns-query films.dns - --csv\n",
+    .options = options,
+    .settings_size = sizeof(struct settings),
+    .defaults = &defaults,
+    .min_operands = 2,
+    .max_operands = SIZE_MAX,
+    .run = run,
+};
