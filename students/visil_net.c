@@ -200,6 +200,15 @@ out:
     return status;
 }
 
+dns_status dns_visil_set_dim(dns_visil *net, size_t dim)
+{
+    if (dim == 0 || (net->shape.dim != 0 && net->shape.dim != dim))
+        return dns_status_set(DNS_ERR_SHAPE, "a network for regions of %zu dimensions, not %zu",
+                              net->shape.dim, dim);
+    net->shape.dim = dim;
+    return DNS_OK;
+}
+
 /* ---- looking ---- */
 
 const dns_visil_shape *dns_visil_shape_of(const dns_visil *net)

@@ -38,11 +38,14 @@ static dns_status grow(struct buffer *buffer, size_t n)
 
 dns_status dns_visil_session_create(dns_visil_session **out, const dns_visil *net)
 {
-    dns_status status = dns_alloc(out, 1, sizeof **out);
-    if (status == DNS_OK) {
-        (*out)->net = net;
-        (*out)->chunk = CHUNK_FRAMES;
-    }
+    dns_status status = DNS_OK;
+    *out = NULL;
+    if (net->shape.dim == 0)
+        DNS_FAIL(DNS_ERR_ARG, "a comparator that does not know the size of its regions");
+    DNS_TRY(dns_alloc(out, 1, sizeof **out));
+    (*out)->net = net;
+    (*out)->chunk = CHUNK_FRAMES;
+out:
     return status;
 }
 

@@ -50,8 +50,8 @@ struct dns_visil_trainer {
     size_t pair_capacity;
     size_t *first; /* [n_videos + 1] region rows before each video */
     size_t first_capacity;
-    struct buffer gate, hidden, norm, unit, z; /* of all regions */
-    struct buffer rows, drows;                 /* weighted vectors or codes, and their gradients */
+    struct buffer gate, hidden, unit, z; /* of all regions */
+    struct buffer rows, drows;           /* weighted vectors or codes, and their gradients */
     struct buffer dgate, groups;
     const dns_real *compared; /* rows, or x itself without gate and codes */
     size_t width;             /* of a row that is compared */
@@ -70,6 +70,8 @@ dns_status dns_visil_trainer_create(dns_visil_trainer **out, dns_visil *net,
     *out = NULL;
     if (dns_parameters_block(net->parameters, DNS_GRADIENTS) == NULL)
         DNS_FAIL(DNS_ERR_ARG, "a network that was not made for training");
+    if (net->shape.dim == 0)
+        DNS_FAIL(DNS_ERR_ARG, "a comparator that does not know the size of its regions");
     if (net->shape.codes && (codes == NULL || !(codes->sigma > 0 || codes->straight_through > 0)))
         DNS_FAIL(DNS_ERR_ARG, "codes without a way to train them");
     DNS_TRY(dns_alloc(&t, 1, sizeof *t));
@@ -112,7 +114,7 @@ void dns_visil_trainer_free(dns_visil_trainer *t)
         free_worker(&t->workers[i]);
     for (size_t i = 0; i < t->pair_capacity; i++)
         free_pair(&t->pairs[i]);
-    struct buffer *buffers[] = {&t->gate, &t->hidden, &t->norm,  &t->unit,  &t->z,
+    struct buffer *buffers[] = {&t->gate, &t->hidden, &t->unit,  &t->z,
                                 &t->rows, &t->drows,  &t->dgate, &t->groups};
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++)
         dns_free(buffers[i]->data);

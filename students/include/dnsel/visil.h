@@ -34,9 +34,9 @@ typedef struct dns_visil_shape {
     dns_visil_gate gate;
     bool codes; /* binary; then there is no gate */
     dns_padding padding;
-    size_t dim;         /* D; 0 for a comparator alone, which fits any D */
-    size_t hidden;      /* of the students' gate: rows of W */
-    size_t code_bits;   /* of binary codes: columns of W */
+    size_t dim;       /* D; 0 for a comparator alone whose D is not known yet (dns_visil_set_dim) */
+    size_t hidden;    /* of the students' gate: rows of W */
+    size_t code_bits; /* of binary codes: columns of W */
     size_t channels[3]; /* of the comparator */
 } dns_visil_shape;
 
@@ -61,8 +61,14 @@ DNS_API DNS_MUST_CHECK dns_status dns_visil_load(dns_visil **out, const dns_safe
                                                  const char *prefix, dns_similarity_rule rule,
                                                  bool training);
 
-/* The same from a section of a model, "teacher", "fine_attention" or "fine_binary", with the
- * model's rule. Errors also: DNS_ERR_UNSUPPORTED when the model has no such section. */
+/* Tells a comparator alone, whose weights do not say it, the D of its regions. DNS_ERR_SHAPE when D
+ * is known and another. */
+DNS_API DNS_MUST_CHECK dns_status dns_visil_set_dim(dns_visil *net, size_t dim);
+
+/* As dns_visil_load from a section of a model, "teacher", "fine_attention" or "fine_binary", with
+ * the model's rule; "dim" in the section is the D of a comparator alone. Errors also:
+ * DNS_ERR_UNSUPPORTED when the model has no such section, DNS_ERR_FORMAT when "dim" is missing,
+ * DNS_ERR_SHAPE when it is not that of the weights. */
 DNS_API DNS_MUST_CHECK dns_status dns_visil_from_model(dns_visil **out, const dns_model *model,
                                                        const char *section);
 
@@ -101,6 +107,8 @@ typedef struct dns_visil_video {
 /* Scratch for one thread at a time. */
 typedef struct dns_visil_session dns_visil_session;
 
+/* The comparator's weights are read now: later training does not change what this session compares
+ * with. Errors: DNS_ERR_ARG when D is not known. */
 DNS_API DNS_MUST_CHECK dns_status dns_visil_session_create(dns_visil_session **out,
                                                            const dns_visil *net);
 DNS_API void dns_visil_session_free(dns_visil_session *session);
