@@ -128,6 +128,16 @@ dns_parameters *dns_backbone_tail_parameters(const dns_backbone_tail *net)
     return net->parameters;
 }
 
+size_t dns_backbone_tail_out(const dns_backbone_tail *net)
+{
+    return net->s.out;
+}
+
+size_t dns_backbone_tail_joined(const dns_backbone_tail *net)
+{
+    return net->s.fixed + net->s.head;
+}
+
 void dns_backbone_tail_set_whitening(dns_backbone_tail *net, const dns_real *mean,
                                      const dns_real *matrix)
 {

@@ -51,6 +51,10 @@ DNS_API DNS_MUST_CHECK dns_status dns_backbone_tail_create(dns_backbone_tail **o
 DNS_API void dns_backbone_tail_free(dns_backbone_tail *net);
 DNS_API dns_parameters *dns_backbone_tail_parameters(const dns_backbone_tail *net);
 
+/* Values of a region: whitened, and joined before whitening (fixed + head). */
+DNS_API size_t dns_backbone_tail_out(const dns_backbone_tail *net);
+DNS_API size_t dns_backbone_tail_joined(const dns_backbone_tail *net);
+
 /* mean [fixed + head] and matrix [fixed + head, out], copied. */
 DNS_API void dns_backbone_tail_set_whitening(dns_backbone_tail *net, const dns_real *mean,
                                              const dns_real *matrix);
