@@ -1,6 +1,8 @@
 #include "support.h"
 
+#include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -734,6 +736,78 @@ static void the_map_grows_by_itself(void **state)
     dns_store_close(store);
 }
 
+typedef struct looker {
+    dns_store *store;
+    atomic_bool stop;
+    atomic_int n_wrong;
+    atomic_int n_snapshots;
+} looker;
+
+/* Every snapshot holds the videos 0 .. n-1 for some n, each whole. */
+static void *look(void *payload)
+{
+    looker *l = payload;
+    while (!atomic_load(&l->stop)) {
+        dns_snapshot *snapshot;
+        if (dns_snapshot_open(&snapshot, l->store) != DNS_OK) {
+            atomic_fetch_add(&l->n_wrong, 1);
+            continue;
+        }
+        size_t n = dns_snapshot_count(snapshot, DNS_KIND_META);
+        for (size_t i = 0; i < n + 1; i += n / 4 + 1) {
+            char name[32];
+            dns_record record;
+            snprintf(name, sizeof name, "long %zu", i);
+            dns_status expected = i < n ? DNS_OK : DNS_ERR_NOTFOUND;
+            if (dns_snapshot_get(&record, snapshot, DNS_KIND_FINE_BINARY, dns_id_of_name(name),
+                                 true) != expected)
+                atomic_fetch_add(&l->n_wrong, 1);
+        }
+        atomic_fetch_add(&l->n_snapshots, 1);
+        dns_snapshot_close(snapshot);
+    }
+    return NULL;
+}
+
+static void threads_share_a_writer_while_its_map_grows(void **state)
+{
+    (void)state;
+    enum { N_THREADS = 3, T = 300 };
+    pthread_t threads[N_THREADS];
+    looker l = {0};
+    dns_batch *batch;
+    sample_folder(folder, "threads");
+    dns_store_settings settings = sample_settings();
+    dns_store_options bulk = {.bulk = true};
+    assert_ok(dns_store_create(&l.store, folder, &settings, &bulk));
+    assert_ok(dns_batch_create(&batch, l.store, NULL));
+    for (size_t i = 0; i < N_THREADS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, look, &l), 0);
+    uint8_t *codes;
+    assert_ok(dns_alloc(&codes, T * 9 * 64, 1));
+    dns_record record = {.kind = DNS_KIND_FINE_BINARY,
+                         .dtype = DNS_U8,
+                         .rank = 3,
+                         .shape = {T, 9, 64},
+                         .data = codes};
+    for (unsigned i = 0; i < 240; i++) { /* 41 MB */
+        char name[32];
+        snprintf(name, sizeof name, "long %u", i);
+        dns_meta meta = {.name = name, .n_frames = T};
+        assert_ok(dns_batch_put(batch, &meta, &record, 1, NULL));
+        if (i % 4 == 0)
+            assert_ok(dns_batch_commit(batch));
+    }
+    atomic_store(&l.stop, true);
+    for (size_t i = 0; i < N_THREADS; i++)
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    assert_int_equal(l.n_wrong, 0);
+    assert_true(l.n_snapshots > 0);
+    dns_free(codes);
+    dns_batch_free(batch);
+    dns_store_close(l.store);
+}
+
 static void a_creation_cut_short_can_be_repeated(void **state)
 {
     (void)state;
@@ -776,6 +850,7 @@ int main(void)
         cmocka_unit_test(another_process_reads_whole_commits_during_a_build),
         cmocka_unit_test(killed_readers_do_not_hold_pages),
         cmocka_unit_test(the_map_grows_by_itself),
+        cmocka_unit_test(threads_share_a_writer_while_its_map_grows),
         cmocka_unit_test(a_creation_cut_short_can_be_repeated),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
