@@ -10,6 +10,7 @@
 #include "dnsel/search.h"
 #include "program.h"
 #include "query_output.h"
+#include "rerank_option.h"
 #include "terminal.h"
 
 struct settings {
@@ -36,28 +37,6 @@ struct work {
     dns_status first_failure;
 };
 
-/* "5%", "200", "all", "none", "auto" */
-static dns_status parse_budget(dns_search_options *o, const char *text)
-{
-    char *end;
-    double amount = strtod(text, &end);
-    if (strcmp(text, "auto") == 0)
-        o->budget = DNS_BUDGET_AUTO;
-    else if (strcmp(text, "all") == 0)
-        o->budget = DNS_BUDGET_ALL;
-    else if (strcmp(text, "none") == 0)
-        o->budget = DNS_BUDGET_NONE;
-    else if (end != text && strcmp(end, "%") == 0 && amount >= 0 && amount <= 100)
-        o->budget = DNS_BUDGET_SHARE;
-    else if (end != text && *end == '\0' && amount >= 0 && amount == floor(amount) && amount < 1e15)
-        o->budget = DNS_BUDGET_COUNT;
-    else
-        return dns_status_set(DNS_ERR_ARG, "--rerank: '%s' is none of 5%%, 200, all, none, auto",
-                              text);
-    o->amount = o->budget == DNS_BUDGET_SHARE ? amount / 100 : amount;
-    return DNS_OK;
-}
-
 static dns_status open_work(struct work *w, const char *directory)
 {
     const struct settings *s = w->s;
@@ -70,7 +49,7 @@ static dns_status open_work(struct work *w, const char *directory)
     w->options.model_router = s->router == 0;
     w->options.router.router = (dns_router)(s->router - 1);
     w->options.cancel = dns_interrupt_catch();
-    DNS_TRY(parse_budget(&w->options, s->rerank));
+    DNS_TRY(dns_rerank_parse(&w->options, s->rerank));
     DNS_TRY(dns_store_open(&w->store, directory, DNS_STORE_READ, NULL));
     status = dns_default_model_open(&w->model, s->model);
     if (status != DNS_OK) {
