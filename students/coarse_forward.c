@@ -3,13 +3,13 @@
 
 #include "coarse_net.h"
 #include "dnsel/attention.h"
-#include "dnsel/gemm.h"
 #include "dnsel/layer_norm.h"
 #include "dnsel/linear.h"
+#include "dnsel/long_linear.h"
 #include "dnsel/memory.h"
 #include "dnsel/normalise.h"
 
-enum { CHUNK = 64 /* frames whose hidden layer of the gate is held at once */, OUTPUTS = 64 };
+enum { CHUNK = 64 }; /* frames whose hidden layer of the gate is held at once */
 
 size_t dns_coarse_extended(size_t n_frames)
 {
@@ -158,22 +158,6 @@ out:
 
 /* ---- videos ---- */
 
-struct reduction {
-    float *out;
-    const float *vlad, *w;
-    size_t n, in, outputs;
-};
-
-static dns_status reduction_task(void *payload, size_t task, size_t worker)
-{
-    (void)worker;
-    const struct reduction *r = payload;
-    size_t first = task * OUTPUTS;
-    size_t count = r->outputs - first < OUTPUTS ? r->outputs - first : OUTPUTS;
-    return dns_gemm_f32(false, true, r->n, count, r->in, 1, r->vlad, r->in, r->w + first * r->in,
-                        r->in, 0, r->out + first, r->outputs);
-}
-
 dns_status dns_coarse_forward_reduction(float *embeddings, coarse_tape *tape, const float *vlad,
                                         size_t n_videos, const coarse_pass *pass)
 {
@@ -184,10 +168,8 @@ dns_status dns_coarse_forward_reduction(float *embeddings, coarse_tape *tape, co
     DNS_TRY(dns_coarse_reserve(tape, REDUCED_MEAN, n_videos, 1));
     DNS_TRY(dns_coarse_reserve(tape, REDUCED_RSTD, n_videos, 1));
     DNS_TRY(dns_coarse_reserve(tape, EMBEDDING_NORM, n_videos, 1));
-    struct reduction r = {
-        a[REDUCED], vlad, dns_coarse_weight(pass->net, REDUCTION), n_videos, s->n_clusters * s->dim,
-        s->out};
-    DNS_TRY(dns_pool_run(pass->pool, (s->out + OUTPUTS - 1) / OUTPUTS, reduction_task, &r));
+    DNS_TRY(dns_long_linear_forward(a[REDUCED], vlad, dns_coarse_weight(pass->net, REDUCTION),
+                                    n_videos, s->n_clusters * s->dim, s->out, pass->pool));
     DNS_TRY(dns_layer_norm_forward(embeddings, a[REDUCED_MEAN], a[REDUCED_RSTD], a[REDUCED],
                                    dns_coarse_weight(pass->net, NORM_W),
                                    dns_coarse_weight(pass->net, NORM_B), n_videos, s->out,

@@ -1,9 +1,11 @@
 #include "dnsel/linear.h"
 
+#include <string.h>
+
 #include "matmul.h"
 
 /* Work is cut by output into pieces whose size does not depend on the number of threads. */
-enum { ROWS = 128, OUTPUTS = 64 };
+enum { ROWS = 288, OUTPUTS = 64 };
 
 struct linear {
     dns_real *y, *dx, *dw, *db;
@@ -27,10 +29,8 @@ static dns_status forward_task(void *payload, size_t task, size_t worker)
     const struct linear *l = payload;
     size_t first = task * ROWS, rows = min(ROWS, l->n - first);
     dns_real *y = l->y + first * l->out;
-    for (size_t i = 0; l->b != NULL && i < rows; i++) {
-        for (size_t j = 0; j < l->out; j++)
-            y[i * l->out + j] = l->b[j];
-    }
+    for (size_t i = 0; l->b != NULL && i < rows; i++)
+        memcpy(y + i * l->out, l->b, l->out * sizeof *y);
     return dns_matmul(y, l->out, (dns_matrix){l->x + first * l->in, l->in, false},
                       (dns_matrix){l->w, l->in, true}, rows, l->out, l->in, l->b != NULL);
 }
