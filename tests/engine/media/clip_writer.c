@@ -184,7 +184,11 @@ void test_clip_write(const char *path, const test_clip *given)
     AVStream *stream = avformat_new_stream(out, NULL);
     describe_stream(stream, encoder, &clip);
     check(avio_open(&out->pb, path, AVIO_FLAG_WRITE));
-    check(avformat_write_header(out, NULL));
+    AVDictionary *options = NULL;
+    if (clip.muxer_options != NULL)
+        check(av_dict_parse_string(&options, clip.muxer_options, "=", ":", 0));
+    check(avformat_write_header(out, &options));
+    av_dict_free(&options);
     for (int i = 0; i < n_frames; i++) {
         if (clip.second_width != 0 && i == n_frames / 2) {
             check(avcodec_send_frame(encoder, NULL));

@@ -15,6 +15,7 @@
 typedef struct test_clip {
     const char *codec, *container;
     const char *encoder_options; /* "crf=20:preset=ultrafast" */
+    const char *muxer_options;   /* "movflags=faststart" */
     int width, height, format;
     int n_frames, rate, gop, n_b_frames;
     const int64_t *stamps; /* milliseconds of each frame; the time base is then 1/1000 */
