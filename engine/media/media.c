@@ -108,7 +108,7 @@ dns_media_options dns_media_options_default(void)
 
 /* ---- open ---- */
 
-static dns_status check_options(const dns_media_options *o)
+dns_status dns_media_check_options(const dns_media_options *o)
 {
     if (o->size < 1 || o->size > 4096)
         return dns_status_set(DNS_ERR_ARG, "size %zu is not in 1 to 4096", o->size);
@@ -127,59 +127,17 @@ static dns_status check_options(const dns_media_options *o)
     return DNS_OK;
 }
 
-static double positive(AVRational r)
-{
-    double value = r.num > 0 && r.den > 0 ? av_q2d(r) : 0;
-    return isfinite(value) ? value : 0;
-}
-
-/* As OpenCV asks for it. */
-static double frame_rate_of(const AVStream *stream)
-{
-    double rate = positive(stream->avg_frame_rate);
-    return rate > 0 ? rate : positive(stream->r_frame_rate);
-}
-
-static double duration_of(const dns_source *s)
-{
-    if (s->stream->duration > 0)
-        return (double)s->stream->duration * positive(s->stream->time_base);
-    return s->format->duration > 0 ? (double)s->format->duration / AV_TIME_BASE : 0;
-}
-
-static dns_status open_decoder(dns_media *m)
-{
-    const AVStream *stream = m->source->stream;
-    m->frame = av_frame_alloc();
-    m->decoder = avcodec_alloc_context3(m->source->decoder);
-    if (m->decoder == NULL || m->frame == NULL)
-        return dns_status_set(DNS_ERR_NOMEM, "no memory for a decoder");
-    int error = avcodec_parameters_to_context(m->decoder, stream->codecpar);
-    if (error < 0)
-        return dns_av_status(error, "decoder");
-    m->decoder->pkt_timebase = stream->time_base;
-    m->decoder->thread_count = (int)m->options.n_threads;
-    m->decoder->max_pixels = dns_source_decoder_limit(m->options.max_pixels);
-    dns_av_forget();
-    error = avcodec_open2(m->decoder, m->source->decoder, NULL);
-    return error < 0 ? dns_av_status(error, m->source->decoder->name) : DNS_OK;
-}
-
 static dns_status prepare(dns_media *m)
 {
     dns_status status = DNS_OK;
-    const AVStream *stream = m->source->stream;
-    double rate = frame_rate_of(stream);
-    DNS_TRY(open_decoder(m));
-    m->orientation =
-        dns_orientation_of_matrix((const int32_t *)(const void *)av_stream_get_side_data(
-            stream, AV_PKT_DATA_DISPLAYMATRIX, NULL));
-    m->sampler = dns_sampler_make(&m->options, rate, duration_of(m->source));
-    m->clock = (dns_clock){
-        .unit_num = stream->time_base.num,
-        .unit_den = stream->time_base.den,
-        .period = rate >= 0.01 && rate <= 1000 ? 1 / rate : 0.04,
-    };
+    double rate = dns_source_frame_rate(m->source);
+    m->frame = av_frame_alloc();
+    if (m->frame == NULL)
+        DNS_FAIL(DNS_ERR_NOMEM, "no memory for a frame");
+    DNS_TRY(dns_source_open_decoder(m->source, &m->decoder, &m->options));
+    m->orientation = dns_orientation_of_matrix(dns_source_matrix(m->source));
+    m->sampler = dns_sampler_make(&m->options, rate, dns_source_duration(m->source));
+    m->clock = dns_source_clock(m->source);
     DNS_TRY(dns_lookahead_create(&m->lookahead, m->source, &m->sampler, &m->clock));
     DNS_TRY(dns_picture_create(&m->picture, &m->options));
 out:
@@ -193,7 +151,7 @@ dns_status dns_media_open(dns_media **out, const char *path, const dns_media_opt
     *out = NULL;
     DNS_TRY(dns_alloc(&m, 1, sizeof *m));
     m->options = options != NULL ? *options : dns_media_options_default();
-    DNS_TRY(check_options(&m->options));
+    DNS_TRY(dns_media_check_options(&m->options));
     DNS_TRY(dns_source_open(&m->source, path, &m->options));
     DNS_TRY(prepare(m));
     dns_source_pause(m->source);
@@ -353,14 +311,18 @@ dns_status dns_media_next(dns_media *m, dns_frame *frame)
 dns_media_facts dns_media_info(const dns_media *m)
 {
     const AVCodecParameters *p = m->source->stream->codecpar;
+    AVRational aspect = m->source->stream->sample_aspect_ratio;
     bool turned = m->orientation.transpose;
+    int width = p->width;
+    if (aspect.num > 0 && aspect.den > 0)
+        width = (int)av_rescale(width, aspect.num, aspect.den);
     return (dns_media_facts){
         .container = m->source->format->iformat->name,
         .codec = avcodec_get_name(p->codec_id),
-        .width = (size_t)(turned ? p->height : p->width),
-        .height = (size_t)(turned ? p->width : p->height),
-        .frame_rate = frame_rate_of(m->source->stream),
-        .duration = duration_of(m->source),
+        .width = (size_t)(turned ? p->height : width),
+        .height = (size_t)(turned ? width : p->height),
+        .frame_rate = dns_source_frame_rate(m->source),
+        .duration = dns_source_duration(m->source),
         .n_frames = m->n_frames,
         .n_decoded = m->n_decoded,
         .n_errors = m->n_errors + m->source->n_errors,

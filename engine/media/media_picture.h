@@ -18,6 +18,9 @@ dns_orientation dns_orientation_of_matrix(const int32_t *matrix);
 /* From the Exif values 1 to 8; others are none. */
 dns_orientation dns_orientation_of_exif(int value);
 
+/* DNS_ERR_ARG for options that are out of range. */
+dns_status dns_media_check_options(const dns_media_options *options);
+
 /* Renderer: scalers and buffers, made anew when size, format or colour change. */
 typedef struct dns_picture dns_picture;
 

@@ -175,7 +175,8 @@ static dns_status check_size(const AVFormatContext *format, size_t max_pixels)
     return DNS_OK;
 }
 
-int64_t dns_source_decoder_limit(size_t max_pixels)
+/* AVCodecContext.max_pixels for a limit: decoders count edges and alignment too. */
+static int64_t decoder_limit(size_t max_pixels)
 {
     return max_pixels == 0 || max_pixels > INT_MAX / 2
                ? INT_MAX
@@ -192,7 +193,7 @@ static dns_status examine(dns_source *s, size_t max_pixels)
     DNS_TRY(check_size(s->format, max_pixels));
     DNS_TRY(dns_alloc(&per_stream, n_streams, sizeof *per_stream));
     for (unsigned i = 0; i < n_streams; i++)
-        av_dict_set_int(&per_stream[i], "max_pixels", dns_source_decoder_limit(max_pixels), 0);
+        av_dict_set_int(&per_stream[i], "max_pixels", decoder_limit(max_pixels), 0);
     int error = avformat_find_stream_info(s->format, n_streams > 0 ? per_stream : NULL);
     DNS_TRY(dns_source_check(s));
     if (error < 0)
@@ -286,4 +287,72 @@ dns_status dns_source_read(dns_source *s, AVPacket *packet)
         }
         av_packet_unref(packet);
     }
+}
+
+void dns_source_seek(dns_source *s, dns_clock *clock, double seconds)
+{
+    int64_t origin = s->stream->start_time;
+    if (origin == AV_NOPTS_VALUE)
+        return;
+    int64_t stamp = origin + (int64_t)(seconds * clock->unit_den / clock->unit_num);
+    if (avformat_seek_file(s->format, s->stream->index, INT64_MIN, stamp, stamp, 0) < 0)
+        return;
+    clock->origin = origin;
+    clock->has_origin = true;
+}
+
+dns_status dns_source_open_decoder(const dns_source *s, AVCodecContext **decoder,
+                                   const dns_media_options *options)
+{
+    *decoder = avcodec_alloc_context3(s->decoder);
+    if (*decoder == NULL)
+        return dns_status_set(DNS_ERR_NOMEM, "no memory for a decoder");
+    int error = avcodec_parameters_to_context(*decoder, s->stream->codecpar);
+    if (error >= 0) {
+        (*decoder)->pkt_timebase = s->stream->time_base;
+        (*decoder)->thread_count = (int)options->n_threads;
+        (*decoder)->max_pixels = decoder_limit(options->max_pixels);
+        dns_av_forget();
+        error = avcodec_open2(*decoder, s->decoder, NULL);
+    }
+    if (error >= 0)
+        return DNS_OK;
+    avcodec_free_context(decoder);
+    return dns_av_status(error, s->decoder->name);
+}
+
+static double positive(AVRational r)
+{
+    double value = r.num > 0 && r.den > 0 ? av_q2d(r) : 0;
+    return isfinite(value) ? value : 0;
+}
+
+double dns_source_frame_rate(const dns_source *s)
+{
+    double rate = positive(s->stream->avg_frame_rate);
+    return rate > 0 ? rate : positive(s->stream->r_frame_rate);
+}
+
+double dns_source_duration(const dns_source *s)
+{
+    if (s->stream->duration > 0)
+        return (double)s->stream->duration * positive(s->stream->time_base);
+    return s->format->duration > 0 ? (double)s->format->duration / AV_TIME_BASE : 0;
+}
+
+const int32_t *dns_source_matrix(const dns_source *s)
+{
+    size_t size = 0;
+    const void *matrix = av_stream_get_side_data(s->stream, AV_PKT_DATA_DISPLAYMATRIX, &size);
+    return size >= 9 * sizeof(int32_t) ? matrix : NULL;
+}
+
+dns_clock dns_source_clock(const dns_source *s)
+{
+    double rate = dns_source_frame_rate(s);
+    return (dns_clock){
+        .unit_num = s->stream->time_base.num,
+        .unit_den = s->stream->time_base.den,
+        .period = rate >= 0.01 && rate <= 1000 ? 1 / rate : 0.04,
+    };
 }

@@ -3,9 +3,11 @@
 #ifndef DNS_MEDIA_SOURCE_H
 #define DNS_MEDIA_SOURCE_H
 
+#include <libavcodec/avcodec.h>
 #include <libavformat/avformat.h>
 
 #include "dnsel/media.h"
+#include "media_sampler.h"
 
 typedef struct dns_source {
     AVFormatContext *format;
@@ -21,9 +23,6 @@ typedef struct dns_source {
     dns_cancel *cancel;
 } dns_source;
 
-/* AVCodecContext.max_pixels for a limit: decoders count edges and alignment too. */
-int64_t dns_source_decoder_limit(size_t max_pixels);
-
 /* Errors as dns_media_open. */
 dns_status dns_source_open(dns_source **out, const char *path, const dns_media_options *options);
 void dns_source_close(dns_source *source);
@@ -38,5 +37,22 @@ dns_status dns_source_check(const dns_source *source);
 
 /* The next packet of the video stream, owned by the caller; DNS_EOF at the end. */
 dns_status dns_source_read(dns_source *source, AVPacket *packet);
+
+/* Goes to the last key frame at or before a time, counted from the start of the stream; sets the
+ * origin of the clock. Does nothing where the file cannot be searched. */
+void dns_source_seek(dns_source *source, dns_clock *clock, double seconds);
+
+/* *decoder = one for the video stream, with the threads and the limit of pixels of the options. */
+dns_status dns_source_open_decoder(const dns_source *source, AVCodecContext **decoder,
+                                   const dns_media_options *options);
+
+/* Frames a second as OpenCV asks for them; 0 when the container says nothing. */
+double dns_source_frame_rate(const dns_source *source);
+/* Seconds; 0 when the container says nothing. */
+double dns_source_duration(const dns_source *source);
+/* The display matrix of the stream, NULL when it has none. */
+const int32_t *dns_source_matrix(const dns_source *source);
+/* A clock for the stream's frames. */
+dns_clock dns_source_clock(const dns_source *source);
 
 #endif
