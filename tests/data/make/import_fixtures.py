@@ -187,3 +187,26 @@ with h5py.File(out / "refused.hdf5", "w") as file:
     file.create_virtual_dataset("virtual", virtual)
     file["link"] = h5py.ExternalLink("elsewhere.hdf5", "/x")
     file["loop"] = file["/"]
+
+# ---- networks: small ones of the kinds that tests/data/golden does not have ----
+numbers = np.random.default_rng(2)
+
+
+def network(**shapes):
+    return {name: torch.from_numpy(numbers.standard_normal(shape).astype("f4") / 4) for name, shape in shapes.items()}
+
+
+layer = "transformer.layers.0."
+torch.save({"model": network(**{
+    "attention.transform.weight": (8, 8), "attention.transform.bias": (8,), "attention.context_vector.weight": (1, 8),
+    layer + "self_attn.in_proj_weight": (24, 8), layer + "self_attn.in_proj_bias": (24,),
+    layer + "self_attn.out_proj.weight": (8, 8), layer + "self_attn.out_proj.bias": (8,),
+    layer + "linear1.weight": (16, 8), layer + "linear1.bias": (16,), layer + "linear2.weight": (8, 16),
+    layer + "linear2.bias": (8,), layer + "norm1.weight": (8,), layer + "norm1.bias": (8,), layer + "norm2.weight": (8,),
+    layer + "norm2.bias": (8,), "transformer.norm.weight": (8,), "transformer.norm.bias": (8,), "netvlad.centroids": (3, 8),
+    "netvlad.conv.weight": (3, 8, 1, 1), "netvlad.reduction_layer.weight": (6, 24), "netvlad.norm.weight": (6,),
+    "netvlad.norm.bias": (6,)}), "global_step": 7}, out / "coarse.pth")
+vectors = numbers.standard_normal((100, 24))
+d, V = np.linalg.eigh(vectors.T @ vectors)
+torch.save({"mean": torch.from_numpy(vectors.mean(0)), "d": torch.from_numpy(d), "V": torch.from_numpy(V)}, out / "pca.pth")
+np.savez(out / "itq.npz", proj=np.linalg.qr(numbers.standard_normal((8, 8)))[0])
