@@ -3,8 +3,9 @@
 
 #include "dnsel/attention.h"
 #include "dnsel/binarise.h"
+#include "dnsel/f2f.h"
 #include "dnsel/frame_similarity.h"
-#include "dnsel/linear.h"
+#include "dnsel/mapcnn.h"
 #include "dnsel/memory.h"
 #include "dnsel/normalise.h"
 #include "dnsel/video_similarity.h"
@@ -20,15 +21,16 @@ struct buffer {
 
 struct dns_visil_session {
     const dns_visil *net;
+    dns_mapcnn *comparator;
     size_t chunk;
     dns_visil_video query;
+    dns_f2f_query *packed[2];              /* the query by form, made when a target asks for it */
     struct buffer x, hidden, gate;         /* indexing */
     struct buffer query_rows, target_rows; /* as f32, [n_frames * n_regions, dim] */
     struct buffer frames, map, clipped;    /* of the last comparison */
     size_t n_query, n_target;
+    struct buffer scratch; /* of the kernels */
     dns_frame_scratch frame_scratch;
-    dns_comparator_trace trace;
-    dns_comparator_scratch comparator_scratch;
 };
 
 static dns_status grow(struct buffer *buffer, size_t n)
@@ -36,30 +38,55 @@ static dns_status grow(struct buffer *buffer, size_t n)
     return dns_reserve(&buffer->data, &buffer->capacity, n, sizeof(float));
 }
 
+static dns_status pack_comparator(dns_visil_session *s)
+{
+    const dns_comparator head = dns_visil_comparator(s->net);
+    dns_mapcnn_weights weights = {.replicate = head.padding == DNS_PADDING_EDGE};
+    memcpy(weights.channels, head.channels, sizeof weights.channels);
+    memcpy(weights.weight, head.weight, sizeof weights.weight);
+    memcpy(weights.bias, head.bias, sizeof weights.bias);
+    return dns_mapcnn_create(&s->comparator, DNS_MAPCNN_F32, &weights);
+}
+
 dns_status dns_visil_session_create(dns_visil_session **out, const dns_visil *net)
 {
     dns_status status = DNS_OK;
+    dns_visil_session *s = NULL;
     *out = NULL;
     if (net->shape.dim == 0)
         DNS_FAIL(DNS_ERR_ARG, "a comparator that does not know the size of its regions");
-    DNS_TRY(dns_alloc(out, 1, sizeof **out));
-    (*out)->net = net;
-    (*out)->chunk = CHUNK_FRAMES;
+    DNS_TRY(dns_alloc(&s, 1, sizeof *s));
+    s->net = net;
+    s->chunk = CHUNK_FRAMES;
+    DNS_TRY(pack_comparator(s));
+    *out = s;
+    s = NULL;
 out:
+    dns_visil_session_free(s);
     return status;
+}
+
+static void drop_query(dns_visil_session *s)
+{
+    for (size_t i = 0; i < 2; i++) {
+        dns_f2f_query_free(s->packed[i]);
+        s->packed[i] = NULL;
+    }
+    s->query = (dns_visil_video){0};
 }
 
 void dns_visil_session_free(dns_visil_session *s)
 {
     if (s == NULL)
         return;
-    struct buffer *buffers[] = {&s->x,           &s->hidden, &s->gate, &s->query_rows,
-                                &s->target_rows, &s->frames, &s->map,  &s->clipped};
+    struct buffer *buffers[] = {&s->x,          &s->hidden,      &s->gate,
+                                &s->query_rows, &s->target_rows, &s->frames,
+                                &s->map,        &s->clipped,     &s->scratch};
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++)
         dns_free(buffers[i]->data);
+    drop_query(s);
+    dns_mapcnn_free(s->comparator);
     dns_frame_scratch_free(&s->frame_scratch);
-    dns_comparator_trace_free(&s->trace);
-    dns_comparator_scratch_free(&s->comparator_scratch);
     dns_free(s);
 }
 
@@ -240,9 +267,77 @@ static dns_status check_video(const dns_visil_session *s, const dns_visil_video 
 dns_status dns_visil_set_query(dns_visil_session *s, const dns_visil_video *query)
 {
     dns_status status = check_video(s, query);
-    s->query = (dns_visil_video){0};
+    drop_query(s);
     if (status == DNS_OK)
         s->query = *query;
+    return status;
+}
+
+/* Whether the kernels have this comparison: not the symmetric step, nor codes of other sizes than
+ * whole words. */
+static bool is_packed(const dns_visil *net)
+{
+    return net->rule.regions != DNS_REGIONS_SYMMETRIC &&
+           (!net->shape.codes || net->shape.code_bits % 64 == 0);
+}
+
+/* *out = the packed query for targets of a type; bytes are multiplied when both sides were stored
+ * as bytes. */
+static dns_status packed_query(const dns_f2f_query **out, dns_visil_session *s, dns_dtype target)
+{
+    dns_status status = DNS_OK;
+    const dns_visil_video *q = &s->query;
+    dns_f2f_form form = q->dtype == DNS_I8 && target == DNS_I8 ? DNS_F2F_I8 : DNS_F2F_F32;
+    dns_f2f_step step = s->net->rule.regions == DNS_REGIONS_SAME ? DNS_F2F_SAME : DNS_F2F_MAX;
+    dns_f2f_query **packed = &s->packed[form == DNS_F2F_I8];
+    const float *rows;
+    if (*packed == NULL && s->net->shape.codes) {
+        DNS_TRY(dns_f2f_query_create_bits(packed, step, q->data, q->n_frames, q->n_regions,
+                                          s->net->shape.code_bits));
+    } else if (*packed == NULL) {
+        DNS_TRY(as_f32(&rows, &s->query_rows, s, q, 0, q->n_frames));
+        DNS_TRY(dns_f2f_query_create(packed, form, step, rows, q->n_frames, q->n_regions,
+                                     row_width(s->net)));
+    }
+    *out = *packed;
+out:
+    return status;
+}
+
+static dns_status compare_frames_packed(dns_visil_session *s, const dns_visil_video *target,
+                                        size_t first, size_t n)
+{
+    dns_status status = DNS_OK;
+    const dns_f2f_query *query;
+    size_t regions = target->n_regions, entries = row_entries(s->net);
+    DNS_TRY(packed_query(&query, s, target->dtype));
+    DNS_TRY(grow(&s->scratch, dns_f2f_scratch(query) / sizeof(float) + 1));
+    const dns_tensor part = {.dtype = target->dtype,
+                             .rank = 3,
+                             .shape = {n, regions, entries},
+                             .data = (const char *)target->data +
+                                     first * regions * entries * dns_dtype_size(target->dtype)};
+    DNS_TRY(dns_f2f_run(s->frames.data, query, &part,
+                        target->dtype == DNS_I8 ? target->scales + first * regions : NULL,
+                        s->scratch.data));
+out:
+    return status;
+}
+
+static dns_status compare_frames_plainly(dns_visil_session *s, const dns_visil_video *target,
+                                         size_t first, size_t n)
+{
+    const dns_visil *net = s->net;
+    dns_status status = DNS_OK;
+    size_t n_query = s->query.n_frames;
+    dns_frame_pair pair = {NULL, NULL, n_query, n, target->n_regions, row_width(net)};
+    DNS_TRY(as_f32(&pair.x, &s->query_rows, s, &s->query, 0, n_query));
+    DNS_TRY(as_f32(&pair.y, &s->target_rows, s, target, first, n));
+    DNS_TRY(dns_frame_similarity_forward(s->frames.data, NULL, &pair, net->rule.regions,
+                                         &s->frame_scratch));
+    for (size_t i = 0; net->shape.codes && i < n_query * n; i++)
+        s->frames.data[i] /= (float)net->shape.code_bits;
+out:
     return status;
 }
 
@@ -250,27 +345,21 @@ dns_status dns_visil_set_query(dns_visil_session *s, const dns_visil_video *quer
 static dns_status compare_chunk(dns_visil_session *s, float *score, const dns_visil_video *target,
                                 size_t first, size_t n)
 {
-    const dns_visil *net = s->net;
     dns_status status = DNS_OK;
     size_t n_query = s->query.n_frames, rows = n_query / 4, columns = n / 4;
-    dns_frame_pair pair = {NULL, NULL, n_query, n, target->n_regions, row_width(net)};
-    DNS_TRY(as_f32(&pair.x, &s->query_rows, s, &s->query, 0, n_query));
-    DNS_TRY(as_f32(&pair.y, &s->target_rows, s, target, first, n));
     DNS_TRY(grow(&s->frames, n_query * n));
     DNS_TRY(grow(&s->map, rows * columns));
     DNS_TRY(grow(&s->clipped, rows * columns));
-    DNS_TRY(dns_frame_similarity_forward(s->frames.data, NULL, &pair, net->rule.regions,
-                                         &s->frame_scratch));
-    for (size_t i = 0; net->shape.codes && i < n_query * n; i++)
-        s->frames.data[i] /= (float)net->shape.code_bits;
+    DNS_TRY(
+        (is_packed(s->net) ? compare_frames_packed : compare_frames_plainly)(s, target, first, n));
     s->n_query = n_query;
     s->n_target = n;
-    dns_comparator head = dns_visil_comparator(net);
-    dns_comparator_input input = {.map = s->frames.data, .rows = n_query, .columns = n};
-    DNS_TRY(dns_comparator_forward(s->map.data, &s->trace, &head, &input, &s->comparator_scratch));
+    DNS_TRY(grow(&s->scratch, dns_mapcnn_scratch(s->comparator, n_query, n) / sizeof(float) + 1));
+    DNS_TRY(
+        dns_mapcnn_run(s->map.data, s->comparator, s->frames.data, n_query, n, s->scratch.data));
     dns_hardtanh_forward(s->clipped.data, s->map.data, rows * columns);
     dns_score_map map = {.map = s->clipped.data, .rows = rows, .columns = columns};
-    *score = dns_video_similarity_forward(&map, net->rule.direction);
+    *score = dns_video_similarity_forward(&map, s->net->rule.direction);
 out:
     return status;
 }
