@@ -82,6 +82,7 @@ static dns_status describe(dns_result *out, const struct dns_scored *s, const st
                         .score = r->score,
                         .coarse = s->coarse[r->row],
                         .fine = s->fine[r->row],
+                        .expected = s->expected[r->row],
                         .confidence = s->confidence != NULL ? s->confidence[r->row] : NAN};
     dns_status status = dns_snapshot_meta(&meta, snapshot, r->id);
     dns_id_text(r->id, text);

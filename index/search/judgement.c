@@ -13,7 +13,7 @@ bool dns_searcher_is_calibrated(const dns_searcher *s)
     return false;
 }
 
-dns_router_options dns_searcher_router(const dns_searcher *s)
+dns_router_options dns_searcher_model_router(const dns_searcher *s)
 {
     dns_router_options options = DNS_ROUTER_OPTIONS_INIT;
     const dns_json *section = dns_model_section(s->model, "router");

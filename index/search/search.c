@@ -132,7 +132,8 @@ static dns_status route(struct run *run)
 {
     dns_status status = DNS_OK;
     size_t n = run->rows.n_rows;
-    dns_router_options router = run->o->model_router ? dns_searcher_router(run->s) : run->o->router;
+    dns_router_options router =
+        run->o->model_router ? dns_searcher_model_router(run->s) : run->o->router;
     bool judged = run->confidence != NULL;
     if (!judged && (router.router == DNS_ROUTER_SELECTOR || router.router == DNS_ROUTER_HYBRID)) {
         if (!run->o->model_router)

@@ -26,8 +26,6 @@ DNS_MUST_CHECK dns_status dns_searcher_rows(dns_matrix_rows *out, dns_searcher *
                                             const dns_snapshot *snapshot);
 
 bool dns_searcher_has_selector(const dns_searcher *s);
-bool dns_searcher_is_calibrated(const dns_searcher *s);
-dns_router_options dns_searcher_router(const dns_searcher *s);
 
 /* expected [n] = what fine / 2 + 1/2 to expect of each coarse score; coarse / 2 + 1/2 without
  * calibration. */

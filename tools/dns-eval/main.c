@@ -1,6 +1,7 @@
 #include "commands.h"
 
-static const dns_command *const commands[] = {&dns_eval_parity, &dns_eval_protocol, NULL};
+static const dns_command *const commands[] = {&dns_eval_parity, &dns_eval_protocol,
+                                              &dns_eval_retrieval, NULL};
 
 static const dns_program program = {
     .name = "dns-eval",

@@ -44,6 +44,10 @@ DNS_API void dns_searcher_close(dns_searcher *searcher);
 
 /* What it compares with: never AUTO. */
 DNS_API dns_fine dns_searcher_fine(const dns_searcher *searcher);
+/* Whether expected and fine scores share a scale, so that they may stand in one list. */
+DNS_API bool dns_searcher_is_calibrated(const dns_searcher *searcher);
+/* The router that the model names. */
+DNS_API dns_router_options dns_searcher_model_router(const dns_searcher *searcher);
 /* One line that says which networks rank: "coarse: mean vector; fine: regions, Chamfer of both
  * directions". Borrowed. */
 DNS_API const char *dns_searcher_networks(const dns_searcher *searcher);
@@ -81,6 +85,7 @@ typedef struct dns_result {
     float score;  /* the list is sorted by it: fine / 2 + 1/2, or the coarse score on that scale */
     float coarse; /* cosine of coarse vectors */
     float fine;   /* in [-1, 1]; NaN when not compared */
+    float expected;   /* score to expect from the coarse score alone, on the scale of `score` */
     float confidence; /* that the coarse score alone is wrong (selector); NaN without a selector */
 } dns_result;
 
