@@ -1,4 +1,5 @@
-/* The twins: what each kernel computes, in plain C and in the plain order. */
+/* The twins: what each kernel computes, in plain C. Lanes are innermost, so that the compiler can
+ * take what every x86-64 has. */
 #include <math.h>
 #include <string.h>
 
@@ -7,11 +8,17 @@
 
 DNS_KERNEL_ROWS_F32(plain)
 {
-    for (size_t i = 0; i < n_rows; i++) {
-        float sum = 0.0f;
-        for (size_t k = 0; k < dim; k++)
-            sum += query[k] * rows[i * dim + k];
-        out[i] = sum;
+    for (size_t i = 0; i < n_rows; i++, rows += dim) {
+        float sum[DNS_LANES] = {0}, total = 0.0f;
+        size_t k = 0;
+        for (; k + DNS_LANES <= dim; k += DNS_LANES)
+            for (size_t lane = 0; lane < DNS_LANES; lane++)
+                sum[lane] += query[k + lane] * rows[k + lane];
+        for (; k < dim; k++)
+            total += query[k] * rows[k];
+        for (size_t lane = 0; lane < DNS_LANES; lane++)
+            total += sum[lane];
+        out[i] = total;
     }
 }
 
@@ -84,51 +91,47 @@ DNS_KERNEL_ROWS_HAMMING(plain)
     }
 }
 
-/* The panel that holds query row r, its width, and r's place in it. */
-#define FOR_PANEL_ROWS(r, at, width) \
-    for (size_t r = 0, at, width;    \
-         at = r % DNS_PANEL, width = panel_width(n_rows, r - at), r < n_rows; r++)
-
-static size_t panel_width(size_t n_rows, size_t start)
+/* Width of the panel that query row r belongs to, and r's place in it. */
+static size_t panel_of(size_t *at, size_t n_rows, size_t r)
 {
-    return n_rows - start < DNS_PANEL ? n_rows - start : DNS_PANEL;
+    *at = r % DNS_PANEL;
+    return n_rows - (r - *at) < DNS_PANEL ? n_rows - (r - *at) : DNS_PANEL;
 }
 
 DNS_KERNEL_MAX_F32(plain)
 {
-    for (size_t j = 0; j < n_frames; j++)
-        FOR_PANEL_ROWS(r, at, width)
-        {
-            const float *column = panels + (r - at) * dim + at;
-            float largest = -INFINITY;
-            for (size_t p = 0; p < n_regions; p++) {
-                const float *row = target + (j * n_regions + p) * dim;
-                float sum = 0.0f;
-                for (size_t k = 0; k < dim; k++)
-                    sum += column[k * width] * row[k];
-                largest = sum > largest ? sum : largest;
-            }
-            max[j * n_rows + r] = largest;
+    for (size_t r = 0; r < n_rows; r += DNS_LANES) {
+        size_t at, width = panel_of(&at, n_rows, r);
+        const float *column = panels + (r - at) * dim + at;
+        for (size_t t = 0; t < n_frames * n_regions; t++) {
+            const float *row = target + t * dim;
+            float sum[DNS_LANES] = {0}, *largest = max + t / n_regions * n_rows + r;
+            for (size_t k = 0; k < dim; k++)
+                for (size_t lane = 0; lane < DNS_LANES; lane++)
+                    sum[lane] += column[k * width + lane] * row[k];
+            for (size_t lane = 0; lane < DNS_LANES; lane++)
+                if (t % n_regions == 0 || sum[lane] > largest[lane])
+                    largest[lane] = sum[lane];
         }
+    }
 }
 
 DNS_KERNEL_MAX_I8(plain)
 {
-    for (size_t j = 0; j < n_frames; j++)
-        FOR_PANEL_ROWS(r, at, width)
-        {
-            const uint8_t *column = panels + (r - at) * dim + 4 * at;
-            float largest = -INFINITY;
-            for (size_t p = 0; p < n_regions; p++) {
-                const int8_t *row = target + (j * n_regions + p) * dim;
-                int32_t sum = -128 * sums[j * n_regions + p];
-                for (size_t k = 0; k < dim; k++)
-                    sum += column[k / 4 * 4 * width + k % 4] * row[k];
-                float product = (float)sum * scales[j * n_regions + p];
-                largest = product > largest ? product : largest;
-            }
-            max[j * n_rows + r] = largest;
+    for (size_t r = 0; r < n_rows; r++) {
+        size_t at, width = panel_of(&at, n_rows, r);
+        const uint8_t *column = panels + (r - at) * dim + 4 * at;
+        for (size_t t = 0; t < n_frames * n_regions; t++) {
+            const int8_t *row = target + t * dim;
+            float *largest = max + t / n_regions * n_rows + r;
+            int32_t sum = -128 * sums[t];
+            for (size_t k = 0; k < dim; k += 4)
+                for (size_t e = 0; e < 4; e++)
+                    sum += column[k * width + e] * row[k + e];
+            if (t % n_regions == 0 || (float)sum * scales[t] > *largest)
+                *largest = (float)sum * scales[t];
         }
+    }
 }
 
 DNS_KERNEL_MIN_HAMMING(plain)
@@ -154,37 +157,41 @@ static size_t pair_width(size_t n_out, size_t b)
     return b / 2 * 2 + 1 < n_out ? 2 * DNS_LANES : DNS_LANES;
 }
 
+/* One place, one block of channels; the weights of a channel are w apart. */
+static void convolve(float *sum, const float *in, size_t in_row, size_t in_plane, size_t n_in,
+                     size_t n_channels, const float *weights, size_t w)
+{
+    for (size_t i = 0; i < n_in; i++)
+        for (size_t tap = 0; tap < 9; tap++)
+            for (size_t c = 0; c < n_channels; c++, weights += w)
+                for (size_t lane = 0; lane < DNS_LANES; lane++)
+                    sum[lane] += weights[lane] *
+                                 in[i * in_plane + tap / 3 * in_row + tap % 3 * n_channels + c];
+}
+
 DNS_KERNEL_CONV_F32(plain)
 {
     for (size_t b = 0; b < n_out; b++)
-        for (size_t x = 0; x < width; x++)
-            for (size_t lane = 0; lane < DNS_LANES; lane++) {
-                size_t w = pair_width(n_out, b);
-                const float *weight = weights + b / 2 * 2 * DNS_LANES * n_in * 9 * DNS_LANES +
-                                      b % 2 * DNS_LANES + lane;
-                float sum = bias[b * DNS_LANES + lane];
-                for (size_t i = 0; i < n_in; i++)
-                    for (size_t tap = 0; tap < 9; tap++)
-                        for (size_t c = 0; c < DNS_LANES; c++, weight += w)
-                            sum +=
-                                *weight *
-                                in[i * in_plane + tap / 3 * in_row + (x + tap % 3) * DNS_LANES + c];
-                out[b * out_plane + x * DNS_LANES + lane] = sum;
-            }
+        for (size_t x = 0; x < width; x++) {
+            float sum[DNS_LANES];
+            memcpy(sum, bias + b * DNS_LANES, sizeof sum);
+            convolve(sum, in + x * DNS_LANES, in_row, in_plane, n_in, DNS_LANES,
+                     weights + b / 2 * 2 * DNS_LANES * n_in * 9 * DNS_LANES + b % 2 * DNS_LANES,
+                     pair_width(n_out, b));
+            memcpy(out + b * out_plane + x * DNS_LANES, sum, sizeof sum);
+        }
 }
 
 DNS_KERNEL_CONV_FIRST_F32(plain)
 {
     for (size_t b = 0; b < n_out; b++)
-        for (size_t x = 0; x < width; x++)
-            for (size_t lane = 0; lane < DNS_LANES; lane++) {
-                const float *weight =
-                    weights + b / 2 * 2 * DNS_LANES * 9 + b % 2 * DNS_LANES + lane;
-                float sum = bias[b * DNS_LANES + lane];
-                for (size_t tap = 0; tap < 9; tap++, weight += pair_width(n_out, b))
-                    sum += *weight * in[tap / 3 * in_row + x + tap % 3];
-                out[b * out_plane + x * DNS_LANES + lane] = sum;
-            }
+        for (size_t x = 0; x < width; x++) {
+            float sum[DNS_LANES];
+            memcpy(sum, bias + b * DNS_LANES, sizeof sum);
+            convolve(sum, in + x, in_row, 0, 1, 1,
+                     weights + b / 2 * 2 * DNS_LANES * 9 + b % 2 * DNS_LANES, pair_width(n_out, b));
+            memcpy(out + b * out_plane + x * DNS_LANES, sum, sizeof sum);
+        }
 }
 
 DNS_KERNEL_CONV_I8(plain)
