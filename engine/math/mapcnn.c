@@ -80,13 +80,17 @@ static void pack_i8(layer *l, const float *weight, size_t n_channels, size_t n_i
             largest = fmaxf(largest, fabsf(of_channel[i]));
         l->scales[c] = largest / 127.0f;
         float inverse = l->scales[c] > FLT_MIN ? 1.0f / l->scales[c] : 0.0f;
-        for (size_t i = 0; i < n_inputs; i++)
+        for (size_t i = 0; i < n_inputs; i++) {
+            float rest = 0.0f; /* what rounding left out: neighbouring places are alike, so it is
+                                  made up there */
             for (size_t tap = 0; tap < TAPS; tap++) {
-                float level =
-                    fminf(fmaxf(rintf(of_channel[i * TAPS + tap] * inverse), -127.0f), 127.0f);
+                float exact = of_channel[i * TAPS + tap] * inverse + rest;
+                float level = fminf(fmaxf(rintf(exact), -127.0f), 127.0f);
                 size_t four = (i / DNS_LANES * TAPS + tap) * (DNS_LANES / 4) + i % DNS_LANES / 4;
                 column[four * 4 * w + i % 4] = (int8_t)level;
+                rest = exact - level;
             }
+        }
     }
 }
 
