@@ -433,19 +433,20 @@ out:
     return status;
 }
 
-static uint64_t derived_bytes(const dns_store *store)
+static dns_status derived_bytes(uint64_t *bytes, const dns_store *store)
 {
-    uint64_t bytes = 0;
     for (int k = 0; k < DNS_KIND_COUNT; k++) {
-        char *path = NULL;
+        char *path;
         struct stat info;
-        if (dns_string_format(&path, "%s/%s.matrix", store->directory,
-                              dns_kind_name((dns_kind)k)) == DNS_OK &&
-            stat(path, &info) == 0)
-            bytes += (uint64_t)info.st_size;
+        dns_status status =
+            dns_string_format(&path, "%s/%s.matrix", store->directory, dns_kind_name((dns_kind)k));
+        if (status != DNS_OK)
+            return status;
+        if (stat(path, &info) == 0)
+            *bytes += (uint64_t)info.st_size;
         dns_free(path);
     }
-    return bytes;
+    return DNS_OK;
 }
 
 dns_status dns_snapshot_stat(dns_store_stat *out, const dns_snapshot *snapshot)
@@ -489,8 +490,7 @@ dns_status dns_snapshot_stat(dns_store_stat *out, const dns_snapshot *snapshot)
         goto out;
     if (fstat(store->data_fd, &info) == 0)
         out->file_bytes = (uint64_t)info.st_size;
-    out->derived_bytes = derived_bytes(store);
-    status = DNS_OK;
+    status = derived_bytes(&out->derived_bytes, store);
 out:
     dns_cursor_free(cursor);
     return status;

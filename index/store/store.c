@@ -337,7 +337,8 @@ static dns_status open_store(dns_store **out, const char *directory, dns_store_m
     if (!dns_directory_exists(directory))
         DNS_FAIL(DNS_ERR_NOTFOUND, "%s: no index here", directory);
     status = read_settings(store);
-    if (status != DNS_OK && lenient && status != DNS_ERR_VERSION)
+    if (lenient &&
+        (status == DNS_ERR_NOTFOUND || status == DNS_ERR_FORMAT || status == DNS_ERR_CORRUPT))
         status = dns_string_copy(&store->settings_problem, dns_status_message());
     if (status != DNS_OK)
         goto out;

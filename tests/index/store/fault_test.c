@@ -119,6 +119,19 @@ int rename(const char *from, const char *to)
     return -1;
 }
 
+/* Our own allocations, by the linker's --wrap. */
+void *__real_aligned_alloc(size_t alignment, size_t size);
+void *__wrap_aligned_alloc(size_t alignment, size_t size);
+
+static long allocations; /* until one fails; 0: none does */
+
+void *__wrap_aligned_alloc(size_t alignment, size_t size)
+{
+    if (allocations > 0 && --allocations == 0)
+        return NULL;
+    return __real_aligned_alloc(alignment, size);
+}
+
 /* ---- the work that is interrupted ---- */
 
 enum { N_VIDEOS = 24 };
@@ -359,6 +372,62 @@ static void kills_at_random_times_lose_no_commit(void **state)
     }
 }
 
+/* Everything that reads, on an index that is there. */
+static dns_status read_everything(void)
+{
+    dns_status status = DNS_OK;
+    dns_store *store = NULL;
+    dns_snapshot *snapshot = NULL;
+    dns_matrix *matrix = NULL;
+    dns_verify_report report;
+    dns_digest digest;
+    dns_store_stat sizes;
+    uint64_t *ids = NULL;
+    size_t n;
+    DNS_TRY(dns_store_verify(&report, folder, NULL));
+    DNS_TRY(dns_store_open(&store, folder, DNS_STORE_READ, NULL));
+    DNS_TRY(dns_snapshot_open(&snapshot, store));
+    DNS_TRY(dns_snapshot_digest(&digest, snapshot, NULL));
+    DNS_TRY(dns_snapshot_stat(&sizes, snapshot));
+    DNS_TRY(dns_snapshot_changes(&ids, &n, snapshot, 0));
+    DNS_TRY(dns_matrix_open(&matrix, snapshot, DNS_KIND_COARSE, NULL));
+    dns_matrix_close(matrix);
+    matrix = NULL;
+    DNS_TRY(dns_matrix_open(&matrix, snapshot, DNS_KIND_CODES, NULL));
+out:
+    dns_matrix_close(matrix);
+    dns_free(ids);
+    dns_snapshot_close(snapshot);
+    dns_store_close(store);
+    return status;
+}
+
+static void any_allocation_may_fail(void **state)
+{
+    (void)state;
+    dns_digest expected = uninterrupted();
+    static dns_status (*const jobs[])(void) = {work, read_everything};
+    for (size_t job = 0; job < 2; job++) {
+        dns_status status = DNS_ERR_NOMEM;
+        long at = 0;
+        for (; status != DNS_OK; at += job == 0 ? 4 : 1) {
+            if (job == 0)
+                sample_folder(folder, "memory");
+            allocations = at + 1;
+            status = jobs[job]();
+            bool struck = allocations == 0;
+            allocations = 0;
+            if (status != DNS_OK || struck)
+                assert_status(status, DNS_ERR_NOMEM);
+            if (status != DNS_OK && job == 0)
+                assert_ok(work());
+        }
+        assert_true(at > 20);
+        dns_digest got = digest_of(folder);
+        assert_true(dns_digest_equal(&got, &expected));
+    }
+}
+
 /* Puts videos until there is no space; then frees some of the limit and goes on. */
 static int fill(void)
 {
@@ -474,6 +543,7 @@ int main(void)
         cmocka_unit_test(a_kill_within_a_write_loses_no_commit),
         cmocka_unit_test(a_disk_full_at_any_call_is_told_and_loses_no_commit),
         cmocka_unit_test(a_write_cut_short_at_any_call_loses_no_commit),
+        cmocka_unit_test(any_allocation_may_fail),
         cmocka_unit_test(kills_at_random_times_lose_no_commit),
         cmocka_unit_test(a_file_size_limit_counts_as_a_full_disk),
         cmocka_unit_test(a_full_file_system_is_told_and_can_be_gone_on_with),
