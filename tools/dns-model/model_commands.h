@@ -18,6 +18,12 @@ int dns_model_fail(const dns_invocation *invocation, dns_status status);
 /* The file's own name, without folders. Borrowed. */
 const char *dns_file_name_of(const char *path);
 
+enum { DNS_SHOWN_NAME = 200 };
+
+/* A name from a file as it may go to a terminal: control characters become '?', and it is cut off.
+ * Returns `buffer`. */
+const char *dns_shown_name(char buffer[DNS_SHOWN_NAME], const char *name);
+
 /* Number of values in all tensors. */
 size_t dns_tensors_values(const dns_named_tensor *tensors, size_t n);
 

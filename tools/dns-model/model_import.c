@@ -46,7 +46,6 @@ static const dns_option options[] = {
      .kind = DNS_OPTION_CHOICE,
      .offset = offsetof(struct settings, as),
      .choices = SECTIONS,
-     .value = "SECTION",
      .help = "which network it is; auto tells it from the names of the tensors"},
     {.name = "heads",
      .kind = DNS_OPTION_COUNT,
@@ -131,26 +130,42 @@ static dns_status write_section(char **out, const import *in,
     return status;
 }
 
-/* Whether a model that may not be there yet has a section. */
-static dns_status has_section(bool *has, const char *directory, const char *section)
+/* What a published network wants of the model beside its own section. */
+typedef struct companion {
+    const char *section, *json;
+    bool is_similarity;
+    dns_similarity_rule rule;
+} companion;
+
+/* Whether a model that may not be there yet has the section; another rule of similarity is worth a
+ * word. */
+static dns_status has_companion(bool *has, const import *in, const companion *wanted)
 {
     dns_model *model;
-    dns_status status = dns_model_open(&model, directory);
-    *has = status == DNS_OK && dns_model_section(model, section) != NULL;
+    dns_status status = dns_model_open(&model, in->settings->into);
+    *has = status == DNS_OK && dns_model_section(model, wanted->section) != NULL;
+    if (*has && wanted->is_similarity) {
+        dns_similarity_rule rule = dns_model_similarity(model);
+        if (rule.direction != wanted->rule.direction || rule.regions != wanted->rule.regions)
+            say(in, "was published with similarity %s, the model keeps its own", wanted->json);
+    }
     dns_model_close(model);
     return status == DNS_ERR_NOTFOUND ? DNS_OK : status;
 }
 
-/* Puts the section into the model, and beside it `other`, unless the model has that already. */
+/* Puts the section into the model, and the companion (which may be NULL), unless the model has that
+ * already. */
 static dns_status apply(const import *in, const char *json, const dns_named_tensor *tensors,
-                        size_t n_tensors, const char *other, const char *other_json)
+                        size_t n_tensors, const companion *wanted)
 {
-    dns_model_edit edits[2] = {{in->section, json, tensors, n_tensors},
-                               {other, other_json, NULL, 0}};
-    bool has = other == NULL;
+    dns_model_edit edits[2] = {
+        {.section = in->section, .json = json, .tensors = tensors, .n_tensors = n_tensors}};
+    bool has = wanted == NULL;
     dns_status status = DNS_OK;
-    if (!has)
-        DNS_TRY(has_section(&has, in->settings->into, other));
+    if (!has) {
+        edits[1] = (dns_model_edit){.section = wanted->section, .json = wanted->json};
+        DNS_TRY(has_companion(&has, in, wanted));
+    }
     DNS_TRY(dns_model_edit_apply(in->settings->into, edits, has ? 1 : 2));
     if (!in->invocation->quiet)
         printf("%s: %zu tensors, %zu values from %s\n", in->section, in->published->n_tensors,
@@ -171,20 +186,27 @@ static void put_heads(dns_json_writer *w, const void *payload)
 /* All published networks but the symmetric teacher compare query rows with all regions. */
 static dns_status import_network(const import *in)
 {
-    static const char asymmetric[] = "{\"direction\": \"query\", \"regions\": \"chamfer\"}";
-    static const char symmetric[] = "{\"direction\": \"symmetric\", \"regions\": \"symmetric\"}";
+    static const companion asymmetric = {"similarity",
+                                         "{\"direction\": \"query\", \"regions\": \"chamfer\"}",
+                                         true,
+                                         {DNS_DIRECTION_QUERY, DNS_REGIONS_CHAMFER}};
+    static const companion symmetric = {
+        "similarity",
+        "{\"direction\": \"symmetric\", \"regions\": \"symmetric\"}",
+        true,
+        {DNS_DIRECTION_SYMMETRIC, DNS_REGIONS_SYMMETRIC}};
     const dns_published *p = in->published;
     bool is_coarse = p->kind == DNS_PUBLISHED_COARSE;
     bool compares = p->kind == DNS_PUBLISHED_FINE_ATTENTION ||
                     p->kind == DNS_PUBLISHED_FINE_BINARY || p->kind == DNS_PUBLISHED_TEACHER;
+    const companion *rule = in->settings->as == AS_TEACHER_SYMMETRIC ? &symmetric : &asymmetric;
     char *json = NULL;
     dns_status status = DNS_OK;
     if (is_coarse && p->dim % in->settings->heads != 0)
         DNS_FAIL(DNS_ERR_SHAPE, "%s: %zu heads do not divide %zu", in->path, in->settings->heads,
                  p->dim);
     DNS_TRY(write_section(&json, in, is_coarse ? put_heads : NULL, &in->settings->heads));
-    DNS_TRY(apply(in, json, p->tensors, p->n_tensors, compares ? "similarity" : NULL,
-                  in->settings->as == AS_TEACHER_SYMMETRIC ? symmetric : asymmetric));
+    DNS_TRY(apply(in, json, p->tensors, p->n_tensors, compares ? rule : NULL));
 out:
     free(json);
     return status;
@@ -213,9 +235,9 @@ static dns_status import_whitening(const import *in)
         {"pca.mean", dns_tensor_f32(dns_whitening_mean(whitening), 1, &in_dim)},
     };
     DNS_TRY(write_section(&json, in, NULL, NULL));
-    DNS_TRY(apply(in, json, tensors, 2, NULL, NULL));
+    DNS_TRY(apply(in, json, tensors, 2, NULL));
 out:
-    if (file != NULL)
+    if (draft != NULL)
         unlink(draft);
     dns_whitening_free(whitening);
     dns_safetensors_close(file);
@@ -263,12 +285,10 @@ static dns_status install_backbone(installed *out, const import *in)
     dns_safetensors *file = NULL, *old = NULL;
     const dns_backbone *backbone = NULL;
     dns_digest digest, old_digest;
-    bool written = false;
     DNS_TRY(dns_directory_make(in->settings->into));
     DNS_TRY(dns_path_join(&draft, in->settings->into, ".backbone.import"));
     DNS_TRY(
         dns_safetensors_write(draft, in->published->tensors, in->published->n_tensors, NULL, 0));
-    written = true;
     DNS_TRY(dns_safetensors_open(&file, draft));
     DNS_TRY(find_backbone(&backbone, file, in->path));
     DNS_TRY(dns_backbone_digest(&digest, backbone, file));
@@ -295,7 +315,7 @@ static dns_status install_backbone(installed *out, const import *in)
 out:
     dns_safetensors_close(old);
     dns_safetensors_close(file);
-    if (written)
+    if (draft != NULL)
         unlink(draft);
     dns_free(draft);
     dns_free(path);
@@ -306,16 +326,17 @@ out:
  * (spec/dns.md 3.1). */
 static dns_status import_backbone(const import *in)
 {
-    static const char published[] =
-        "{\"sampling\": \"count\", \"geometry\": \"short-side-crop\", "
-        "\"interpolation\": \"opencv-cubic\", \"short_side\": 256, \"size\": 224}";
+    static const companion published = {
+        .section = "preprocessing",
+        .json = "{\"sampling\": \"count\", \"geometry\": \"short-side-crop\", \"interpolation\": "
+                "\"opencv-cubic\", "
+                "\"short_side\": 256, \"size\": 224}"};
     installed backbone;
     char *json = NULL;
     dns_status status = DNS_OK;
     DNS_TRY(install_backbone(&backbone, in));
     DNS_TRY(write_section(&json, in, put_backbone, &backbone));
-    bool is_resnet = strcmp(backbone.name, "resnet50") == 0;
-    DNS_TRY(apply(in, json, NULL, 0, is_resnet ? "preprocessing" : NULL, published));
+    DNS_TRY(apply(in, json, NULL, 0, strcmp(backbone.name, "resnet50") == 0 ? &published : NULL));
 out:
     free(json);
     return status;
@@ -365,27 +386,42 @@ static dns_status write_plain(const import *in)
                              sizeof metadata / sizeof *metadata);
 }
 
-static int run(const dns_invocation *invocation)
+static dns_status import_file(const dns_invocation *invocation, const char *path)
 {
     const struct settings *s = invocation->settings;
-import in = {.invocation = invocation, .settings = s, .path = invocation->operands[0] };
+import in = {.invocation = invocation, .settings = s, .path = path };
     dns_checkpoint *checkpoint = NULL;
     dns_status status = DNS_OK;
-    if ((s->out == NULL) == (s->into == NULL)) {
-        dns_complain(invocation, "import: give one of --out and --into");
-        return DNS_EXIT_FATAL;
-    }
-    DNS_TRY(dns_checkpoint_open(&checkpoint, in.path));
+    DNS_TRY(dns_checkpoint_open(&checkpoint, path));
     in.checkpoint = checkpoint;
     DNS_TRY(s->out != NULL ? write_plain(&in) : import_into(&in));
 out:
     dns_checkpoint_close(checkpoint);
-    return status == DNS_OK ? DNS_EXIT_OK : dns_model_fail(invocation, status);
+    return status;
+}
+
+static int run(const dns_invocation *invocation)
+{
+    const struct settings *s = invocation->settings;
+    if ((s->out == NULL) == (s->into == NULL)) {
+        dns_complain(invocation, "import: give one of --out and --into");
+        return DNS_EXIT_FATAL;
+    }
+    if (s->out != NULL && invocation->n_operands > 1) {
+        dns_complain(invocation, "import: --out takes one file");
+        return DNS_EXIT_FATAL;
+    }
+    for (size_t i = 0; i < invocation->n_operands; i++) {
+        dns_status status = import_file(invocation, invocation->operands[i]);
+        if (status != DNS_OK)
+            return dns_model_fail(invocation, status);
+    }
+    return DNS_EXIT_OK;
 }
 
 const dns_command dns_model_import_command = {
     .name = "import",
-    .synopsis = "FILE",
+    .synopsis = "FILE...",
     .summary = "read weights of other programs",
     .description = "Reads a PyTorch checkpoint (.pth, both containers), a .npz, .npy or "
                    "safetensors file, or a pickle of arrays. "
@@ -414,6 +450,6 @@ const dns_command dns_model_import_command = {
     .settings_size = sizeof(struct settings),
     .defaults = &defaults,
     .min_operands = 1,
-    .max_operands = 1,
+    .max_operands = SIZE_MAX,
     .run = run,
 };

@@ -76,8 +76,8 @@ static dns_status describe_checkpoint(const char *path, const dns_checkpoint *c,
                part, *kind != '\0' ? kind : "no known network", *kind != '\0' ? " network" : "");
         printf("digest %s\n%zu tensors, %zu values\n", digest, n, values);
         dns_tensors_print(tensors, n);
-        if (strcmp(metadata, "{}\n") != 0 && strcmp(metadata, "{}") != 0)
-            printf("metadata %s", metadata);
+        if (strcmp(metadata, "{}") != 0)
+            printf("metadata %s\n", metadata);
     }
 out:
     dns_json_free(tree);
@@ -102,6 +102,7 @@ static dns_status describe_features(const char *path, dns_features_file *file, b
     for (size_t i = 0; i < n && (json || i < SHOWN); i++) {
         dns_features_shape shape;
         const char *id = dns_features_file_id(file, i);
+        char shown[DNS_SHOWN_NAME];
         bool good = dns_features_file_shape(&shape, file, i) == DNS_OK;
         if (json) {
             dns_json_begin_object(&w, NULL);
@@ -112,9 +113,10 @@ static dns_status describe_features(const char *path, dns_features_file *file, b
             dns_json_put_string(&w, "error", good ? NULL : dns_status_message());
             dns_json_end_object(&w);
         } else if (good) {
-            printf("  %-24s  [%zu,%zu,%zu]\n", id, shape.n_frames, shape.n_regions, shape.dim);
+            printf("  %-24s  [%zu,%zu,%zu]\n", dns_shown_name(shown, id), shape.n_frames,
+                   shape.n_regions, shape.dim);
         } else {
-            printf("  %-24s  %s\n", id, dns_status_message());
+            printf("  %-24s  %s\n", dns_shown_name(shown, id), dns_status_message());
         }
     }
     if (!json && n > SHOWN)
@@ -138,8 +140,10 @@ static dns_status describe_pickle(const char *path, const dns_pickle_value *root
     printf("%s: pickle without tensors, %zu entries\n", path, dns_pickle_size(root));
     for (size_t i = 0; i < dns_pickle_size(root); i++) {
         const char *key = dns_pickle_string(dns_pickle_key_at(root, i), NULL);
+        char shown[DNS_SHOWN_NAME];
         if (key != NULL)
-            printf("  %-24s  %zu entries\n", key, dns_pickle_size(dns_pickle_at(root, i)));
+            printf("  %-24s  %zu entries\n", dns_shown_name(shown, key),
+                   dns_pickle_size(dns_pickle_at(root, i)));
     }
     return DNS_OK;
 }
@@ -179,7 +183,12 @@ static dns_status describe_section(void *payload, const char *name, const dns_js
                dns_json_string(dns_json_get(section, "file"), ""), n,
                dns_tensors_values(report->tensors, n));
     else
-        printf("%s\n", name);
+        printf("%s: ", name);
+    if (weights == NULL) {
+        dns_json_writer w = dns_json_writer_to(stdout, false);
+        dns_json_put_value(&w, NULL, section);
+        return dns_json_finish(&w);
+    }
     dns_tensors_print(report->tensors, n);
     return DNS_OK;
 }

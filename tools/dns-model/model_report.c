@@ -17,6 +17,15 @@ const char *dns_file_name_of(const char *path)
     return slash != NULL ? slash + 1 : path;
 }
 
+const char *dns_shown_name(char buffer[DNS_SHOWN_NAME], const char *name)
+{
+    snprintf(buffer, DNS_SHOWN_NAME, "%s", name);
+    for (char *c = buffer; *c != '\0'; c++)
+        if ((unsigned char)*c < 0x20 || *c == 0x7f)
+            *c = '?';
+    return buffer;
+}
+
 size_t dns_tensors_values(const dns_named_tensor *tensors, size_t n)
 {
     size_t values = 0;
@@ -43,13 +52,17 @@ dns_status dns_tensors_write(const char *path, const dns_named_tensor *tensors, 
 
 void dns_tensors_print(const dns_named_tensor *tensors, size_t n)
 {
+    enum { WIDEST = 60 };
     int width = 0;
-    for (size_t i = 0; i < n; i++)
-        width = (int)strlen(tensors[i].name) > width ? (int)strlen(tensors[i].name) : width;
     for (size_t i = 0; i < n; i++) {
-        char shape[128];
+        size_t length = strlen(tensors[i].name);
+        if (length <= WIDEST && (int)length > width)
+            width = (int)length;
+    }
+    for (size_t i = 0; i < n; i++) {
+        char shape[128], name[DNS_SHOWN_NAME];
         dns_tensor_shape_text(&tensors[i].tensor, shape, sizeof shape);
-        printf("  %-*s  %-4s  %s\n", width < 60 ? width : 60, tensors[i].name,
+        printf("  %-*s  %-4s  %s\n", width, dns_shown_name(name, tensors[i].name),
                dns_dtype_name(tensors[i].tensor.dtype), shape);
     }
 }

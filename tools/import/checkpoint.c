@@ -45,6 +45,16 @@ out:
     return status;
 }
 
+dns_status dns_checkpoint_set_metadata(dns_checkpoint *c, const char *text, size_t size)
+{
+    while (size > 0 && text[size - 1] == '\n')
+        size--;
+    dns_status status = dns_alloc(&c->metadata, size + 1, 1);
+    if (status == DNS_OK)
+        memcpy(c->metadata, text, size);
+    return status;
+}
+
 static dns_status read_safetensors(dns_checkpoint *c, const void *bytes, size_t size,
                                    const char *source)
 {
@@ -68,7 +78,7 @@ static dns_status read_safetensors(dns_checkpoint *c, const void *bytes, size_t 
     }
     dns_json_end_object(&writer);
     DNS_TRY(dns_json_finish(&writer));
-    DNS_TRY(dns_string_copy(&c->metadata, text));
+    DNS_TRY(dns_checkpoint_set_metadata(c, text, text_size));
 out:
     if (stream != NULL)
         fclose(stream);

@@ -25,6 +25,10 @@ dns_status dns_checkpoint_spend(dns_checkpoint *c, size_t bytes, const char *sou
 /* A copy of the name; the data must be owned. */
 dns_status dns_checkpoint_add(dns_checkpoint *c, const char *name, const dns_tensor *tensor);
 
+/* Takes what a JSON writer made over for dns_checkpoint_metadata, without the new line at its end.
+ */
+dns_status dns_checkpoint_set_metadata(dns_checkpoint *c, const char *text, size_t size);
+
 /* "<name>/" of the entry <name>/data.pkl, to be freed with dns_free; NULL when the archive has
  * none. */
 dns_status dns_torch_prefix(char **out, const dns_zip *zip);

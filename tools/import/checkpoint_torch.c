@@ -343,7 +343,7 @@ static const dns_pickle_value *choose_part(const char **key, const dns_pickle_va
 }
 
 /* Whatever of the root holds no tensors. */
-static dns_status write_metadata(char **out, const dns_pickle_value *root)
+static dns_status write_metadata(dns_checkpoint *c, const dns_pickle_value *root)
 {
     char *text = NULL;
     size_t size;
@@ -362,7 +362,7 @@ static dns_status write_metadata(char **out, const dns_pickle_value *root)
     if (fclose(stream) != 0 && status == DNS_OK)
         status = dns_status_set(DNS_ERR_NOMEM, "out of memory for metadata");
     if (status == DNS_OK)
-        status = dns_string_copy(out, text);
+        status = dns_checkpoint_set_metadata(c, text, size);
     free(text);
     return status;
 }
@@ -374,7 +374,7 @@ static dns_status read_root(torch_file *file, const dns_pickle_value *root)
     const dns_pickle_value *part = choose_part(&key, root);
     DNS_TRY(dns_string_copy(&file->c->part, key));
     DNS_TRY(add_tensors(file, "", part));
-    DNS_TRY(write_metadata(&file->c->metadata, root));
+    DNS_TRY(write_metadata(file->c, root));
 out:
     return status;
 }

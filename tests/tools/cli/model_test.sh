@@ -38,7 +38,12 @@ want 0 dns-model import "$DATA/import/itq.npz" --into t
 want 0 dns-model info t
 says "[24,16]"
 says "proj"
+says 'similarity: {"direction":"symmetric"'
 want 0 dns-model verify t
+check "no drafts left" test -z "$(find t -name '.*import*')"
+want 0 dns-model import "$DATA/golden/chunks.weights.safetensors" "$DATA/import/coarse.pth" --into t
+says "the model keeps its own"
+says "coarse: 22 tensors"
 want 12 dns-model import "$DATA/import/pca.pth" --into t --dims 25
 one_line
 
@@ -71,6 +76,7 @@ want 2 dns-model export m coarse
 want 2 dns-model import nowhere.pth --out x.npz
 want 2 dns-model import "$DATA/import/coarse.pth"
 want 2 dns-model import "$DATA/import/coarse.pth" --out x.npz --into m
+want 2 dns-model import "$DATA/import/coarse.pth" "$DATA/import/pca.pth" --out x.npz
 want 2 dns-model verify nowhere
 check "nothing written by refused imports" test ! -e x.npz
 

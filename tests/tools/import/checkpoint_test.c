@@ -97,6 +97,7 @@ static void what_else_a_checkpoint_says_is_metadata(void **state)
         assert_true(dns_json_number(dns_json_get(args, "ratio"), 0) == 0.5);
         assert_null(dns_json_get(json, "model"));
         assert_null(dns_json_get(json, "optimizer"));
+        assert_null(strchr(text, '\n'));
         dns_json_free(json);
         dns_checkpoint_close(checkpoint);
     }
