@@ -6,6 +6,7 @@
 #include "dnsel/coarse.h"
 #include "dnsel/memory.h"
 #include "dnsel/model.h"
+#include "dnsel/published.h"
 #include "dnsel/visil.h"
 #include "dnsel/whitening.h"
 #include "model_commands.h"
@@ -59,12 +60,43 @@ static dns_status check_coarse(dims *out, const dns_model *model, const char *se
 
 static dns_status check_whitening(dims *out, const dns_model *model, const char *section)
 {
-    dns_whitening *whitening;
+    dns_whitening *whitening = NULL;
+    if (dns_model_weights(model, section) == NULL)
+        return dns_status_set(DNS_ERR_UNSUPPORTED, "no weights");
     dns_status status = dns_whitening_load(&whitening, dns_model_weights(model, section), 0);
     if (status == DNS_OK)
         *out = (dims){dns_whitening_in_dim(whitening), dns_whitening_out_dim(whitening)};
     dns_whitening_free(whitening);
     return status;
+}
+
+/* A network with the published tensors. */
+static dns_status check_published(dims *out, const dns_model *model, const char *section,
+                                  dns_published_kind kind)
+{
+    dns_status status = DNS_OK;
+    dns_checkpoint *checkpoint = NULL;
+    dns_published *published = NULL;
+    if (dns_model_weights(model, section) == NULL)
+        return dns_status_set(DNS_ERR_UNSUPPORTED, "no weights");
+    DNS_TRY(
+        dns_checkpoint_open(&checkpoint, dns_safetensors_path(dns_model_weights(model, section))));
+    DNS_TRY(dns_published_select(&published, checkpoint, kind));
+    out->in = published->dim;
+out:
+    dns_published_free(published);
+    dns_checkpoint_close(checkpoint);
+    return status;
+}
+
+static dns_status check_selector(dims *out, const dns_model *model, const char *section)
+{
+    return check_published(out, model, section, DNS_PUBLISHED_SELECTOR);
+}
+
+static dns_status check_itq(dims *out, const dns_model *model, const char *section)
+{
+    return check_published(out, model, section, DNS_PUBLISHED_ITQ);
 }
 
 /* A backbone that is not installed here is no fault of the model. */
@@ -107,6 +139,8 @@ static const struct check {
     {"coarse", check_coarse},
     {"teacher", check_teacher},
     {"teacher_symmetric", check_teacher},
+    {"selector", check_selector},
+    {"itq", check_itq},
 };
 enum { N_CHECKS = sizeof checks / sizeof *checks };
 

@@ -33,10 +33,10 @@ says '"name": "block.weight"'
 want 0 dns-model import "$DATA/golden/teacher_clip.weights.safetensors" --into t --as teacher_symmetric
 want 0 dns-model info t --json
 says '"direction": "symmetric"'
-want 0 dns-model import "$DATA/import/pca.pth" --into t --dims 16
+want 0 dns-model import "$DATA/import/pca.pth" --into t --dims 8
 want 0 dns-model import "$DATA/import/itq.npz" --into t
 want 0 dns-model info t
-says "[24,16]"
+says "[24,8]"
 says "proj"
 says 'similarity: {"direction":"symmetric"'
 want 0 dns-model verify t
@@ -53,6 +53,15 @@ want 12 dns-model verify m
 says "coarse: takes vectors of 8 values, but the whitening gives 16"
 want 12 dns-model verify m --json
 says '"passed": false'
+
+# A section whose tensors are those of another network, and one without weights.
+cp -r t wrong
+sed -i 's/"itq"/"selector"/' wrong/model.json
+want 12 dns-model verify wrong
+says "selector: its tensors are not those of a selector network"
+sed -i 's/"selector"/"itq"/; s/"file": "whitening.safetensors"/"other": 1/' wrong/model.json
+want 12 dns-model verify wrong
+says "whitening: no weights"
 
 # What does not fit.
 want 12 dns-model import "$DATA/golden/chunks.weights.safetensors" --into m --as coarse
