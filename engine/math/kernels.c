@@ -28,6 +28,7 @@ static void take_avx2(dns_kernels *k)
     k->sums_i8 = dns_sums_i8_avx2;
     k->widen_f16 = dns_widen_f16_avx2;
     k->widen_i8 = dns_widen_i8_avx2;
+    k->widen_bits = dns_widen_bits_avx2;
     k->max_f32 = dns_max_f32_avx2;
     k->min_hamming = dns_min_hamming_avx2;
     k->conv_f32 = dns_conv_f32_avx2;

@@ -111,6 +111,24 @@ AVX2 DNS_KERNEL_WIDEN_I8(avx2)
         out[i] = factor * (float)in[i];
 }
 
+/* Each byte of the result looks at its own bit of the byte that it came from. */
+AVX2 DNS_KERNEL_WIDEN_BITS(avx2)
+{
+    const __m256i source = _mm256_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2,
+                                            2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3);
+    const __m256i bit = _mm256_set1_epi64x((long long)0x8040201008040201);
+    size_t i = 0;
+    for (; i + 32 <= n; i += 32) {
+        int word;
+        memcpy(&word, in + i / 8, sizeof word);
+        __m256i bytes = _mm256_shuffle_epi8(_mm256_set1_epi32(word), source);
+        __m256i is_zero = _mm256_cmpeq_epi8(_mm256_and_si256(bytes, bit), _mm256_setzero_si256());
+        _mm256_storeu_si256((__m256i *)(out + i), _mm256_or_si256(is_zero, _mm256_set1_epi8(1)));
+    }
+    if (i < n)
+        dns_widen_bits_plain(out + i, in + i / 8, n - i);
+}
+
 AVX2 INLINE uint64_t load_u64(const uint8_t *bytes)
 {
     uint64_t word;

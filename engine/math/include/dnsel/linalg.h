@@ -33,8 +33,8 @@ DNS_API DNS_MUST_CHECK dns_status dns_orthonormalise(double *a, size_t m, size_t
 
 /* C = alpha op(A) op(B) + beta C without gaps between rows, as dns_gemm_dense_f32 (dnsel/gemm.h).
  */
-DNS_API DNS_MUST_CHECK dns_status dns_gemm_f64(bool transpose_a, bool transpose_b, size_t m, size_t n,
-                                               size_t k, double alpha, const double *a,
+DNS_API DNS_MUST_CHECK dns_status dns_gemm_f64(bool transpose_a, bool transpose_b, size_t m,
+                                               size_t n, size_t k, double alpha, const double *a,
                                                const double *b, double beta, double *c);
 
 /* Scatter G [n,n] += (X - mean)^T (X - mean) over the rows of X [m,n] in single precision, summed
