@@ -330,7 +330,8 @@ static dns_status compare_frames_plainly(dns_visil_session *s, const dns_visil_v
     const dns_visil *net = s->net;
     dns_status status = DNS_OK;
     size_t n_query = s->query.n_frames;
-    dns_frame_pair pair = {NULL, NULL, n_query, n, target->n_regions, row_width(net)};
+    dns_frame_pair pair = {
+        .n_query = n_query, .n_target = n, .n_regions = target->n_regions, .dim = row_width(net)};
     DNS_TRY(as_f32(&pair.x, &s->query_rows, s, &s->query, 0, n_query));
     DNS_TRY(as_f32(&pair.y, &s->target_rows, s, target, first, n));
     DNS_TRY(dns_frame_similarity_forward(s->frames.data, NULL, &pair, net->rule.regions,

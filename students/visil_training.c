@@ -51,10 +51,11 @@ struct dns_visil_trainer {
     size_t *first; /* [n_videos + 1] region rows before each video */
     size_t first_capacity;
     struct buffer gate, hidden, unit, z; /* of all regions */
-    struct buffer rows, drows;           /* weighted vectors or codes, and their gradients */
+    struct buffer rows, drows;           /* codes, and their gradients */
     struct buffer dgate, groups;
-    const dns_real *compared; /* rows, or x itself without gate and codes */
+    const dns_real *compared; /* codes, or x itself */
     size_t width;             /* of a row that is compared */
+    bool gated;
 };
 
 static dns_status grow(struct buffer *buffer, size_t n)
@@ -161,7 +162,6 @@ static dns_status forward_gate(dns_visil_trainer *t, const dns_real *x, size_t n
     const dns_visil_shape *s = &net->shape;
     dns_status status = DNS_OK;
     DNS_TRY(grow(&t->gate, n));
-    DNS_TRY(grow(&t->rows, n * s->dim));
     if (s->gate == DNS_GATE_STUDENT) {
         DNS_TRY(grow(&t->hidden, n * s->hidden));
         DNS_TRY(dns_attention_forward(t->gate.data, t->hidden.data, x,
@@ -172,7 +172,6 @@ static dns_status forward_gate(dns_visil_trainer *t, const dns_real *x, size_t n
         DNS_TRY(dns_attention_teacher_forward(t->gate.data, x, weight(net, net->context), n, s->dim,
                                               t->pool));
     }
-    dns_attention_apply(t->rows.data, x, t->gate.data, n, s->dim);
 out:
     return status;
 }
@@ -232,12 +231,15 @@ static size_t padded_cells(const dns_visil_batch *b, const struct pair *pair)
 static dns_frame_pair frame_pair(const struct run *run, const dns_visil_pair *ids)
 {
     const dns_visil_trainer *t = run->t;
-    return (dns_frame_pair){t->compared + t->first[ids->query] * t->width,
-                            t->compared + t->first[ids->target] * t->width,
-                            run->batch->n_frames[ids->query],
-                            run->batch->n_frames[ids->target],
-                            run->batch->n_regions,
-                            t->width};
+    size_t query = t->first[ids->query], target = t->first[ids->target];
+    return (dns_frame_pair){.x = t->compared + query * t->width,
+                            .y = t->compared + target * t->width,
+                            .n_query = run->batch->n_frames[ids->query],
+                            .n_target = run->batch->n_frames[ids->target],
+                            .n_regions = run->batch->n_regions,
+                            .dim = t->width,
+                            .x_gate = t->gated ? t->gate.data + query : NULL,
+                            .y_gate = t->gated ? t->gate.data + target : NULL};
 }
 
 /* The map of frames as the comparator reads it: masks only where there is padding. */
@@ -323,13 +325,14 @@ dns_status dns_visil_forward(dns_visil_trainer *t, const dns_visil_batch *batch,
         t->first[v + 1] = t->first[v] + batch->n_frames[v] * batch->n_regions;
     size_t n = t->first[batch->n_videos];
     t->compared = batch->x;
+    t->gated = s->gate != DNS_GATE_NONE;
     t->width = s->codes ? s->code_bits : s->dim;
-    if (s->gate != DNS_GATE_NONE)
+    if (t->gated)
         DNS_TRY(forward_gate(t, batch->x, n));
-    if (s->codes)
+    if (s->codes) {
         DNS_TRY(forward_codes(t, batch->x, n));
-    if (s->gate != DNS_GATE_NONE || s->codes)
         t->compared = t->rows.data;
+    }
     struct run run = run_of(t, batch);
     run.scores = scores;
     DNS_TRY(dns_pool_run(t->pool, batch->n_pairs, forward_task, &run));
@@ -402,7 +405,7 @@ static dns_status backward_pair(const struct run *run, size_t index, struct work
     dns_status status = DNS_OK;
     size_t n = run->batch->n_frames[run->batch->pairs[index].query];
     size_t m = run->batch->n_frames[run->batch->pairs[index].target];
-    bool regions_learn = net->shape.gate != DNS_GATE_NONE || net->shape.codes;
+    bool regions_learn = run->t->gated || net->shape.codes;
     dns_real scale = net->shape.codes ? 1 / (dns_real)net->shape.code_bits : 1;
     dns_comparator_input input;
     DNS_TRY(backward_scores(run, index, w, g));
@@ -455,23 +458,30 @@ static void add_groups(const struct run *run)
 
 /* ---- backward: regions ---- */
 
-/* Gradients of one video's rows, from all its pairs in order. */
+/* Gradients of one video's gates, or of its codes, from all its pairs in order. */
 static dns_status video_task(void *payload, size_t task, size_t worker)
 {
     const struct run *run = payload;
     dns_visil_trainer *t = run->t;
     dns_status status = DNS_OK;
-    dns_real *drows = t->drows.data + t->first[task] * t->width;
-    memset(drows, 0, (t->first[task + 1] - t->first[task]) * t->width * sizeof *drows);
+    size_t first = t->first[task], n = t->first[task + 1] - first, width = t->gated ? 1 : t->width;
+    dns_real *d = (t->gated ? t->dgate.data : t->drows.data) + first * width;
+    memset(d, 0, n * width * sizeof *d);
     for (size_t i = 0; i < run->batch->n_pairs; i++) {
         const dns_visil_pair *ids = &run->batch->pairs[i];
-        if (ids->query != task && ids->target != task)
+        const struct pair *pair = &t->pairs[i];
+        dns_real *as_query = ids->query == task ? d : NULL,
+                 *as_target = ids->target == task ? d : NULL;
+        if (as_query == NULL && as_target == NULL)
             continue;
         dns_frame_pair frames = frame_pair(run, ids);
-        DNS_TRY(dns_frame_similarity_backward(
-            ids->query == task ? drows : NULL, ids->target == task ? drows : NULL,
-            t->pairs[i].dframes.data, &t->pairs[i].frame_trace, &frames, t->net->rule.regions,
-            &t->workers[worker].frames));
+        if (t->gated)
+            dns_frame_gates_backward(as_query, as_target, pair->dframes.data, &pair->frame_trace,
+                                     &frames, t->net->rule.regions);
+        else
+            DNS_TRY(dns_frame_similarity_backward(as_query, as_target, pair->dframes.data,
+                                                  &pair->frame_trace, &frames, t->net->rule.regions,
+                                                  &t->workers[worker].frames));
     }
 out:
     return status;
@@ -482,8 +492,6 @@ static dns_status backward_gate(dns_visil_trainer *t, const dns_real *x, size_t 
     const dns_visil *net = t->net;
     const dns_visil_shape *s = &net->shape;
     dns_status status = DNS_OK;
-    DNS_TRY(grow(&t->dgate, n));
-    dns_attention_apply_backward(NULL, t->dgate.data, t->drows.data, x, t->gate.data, n, s->dim);
     if (s->gate == DNS_GATE_TEACHER)
         return dns_attention_teacher_backward(NULL, gradient(net, net->context), t->dgate.data, x,
                                               weight(net, net->context), n, s->dim, t->pool);
@@ -523,10 +531,10 @@ dns_status dns_visil_backward(dns_visil_trainer *t, const dns_visil_batch *batch
     DNS_TRY(grow(&t->groups, run.n_groups * head_size(t->net)));
     DNS_TRY(dns_pool_run(t->pool, run.n_groups, group_task, &run));
     add_groups(&run);
-    if (s->gate == DNS_GATE_NONE && !s->codes)
+    if (!t->gated && !s->codes)
         return DNS_OK;
     size_t n = t->first[batch->n_videos];
-    DNS_TRY(grow(&t->drows, n * t->width));
+    DNS_TRY(t->gated ? grow(&t->dgate, n) : grow(&t->drows, n * t->width));
     DNS_TRY(dns_pool_run(t->pool, batch->n_videos, video_task, &run));
     DNS_TRY(s->codes ? backward_codes(t, n) : backward_gate(t, batch->x, n));
 out:

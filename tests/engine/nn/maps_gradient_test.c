@@ -61,7 +61,7 @@ static void frame_similarity_matches_definition_and_finite_differences(void **st
     gradient_fill(&random, f.x, QUERY * REGIONS * DIM);
     gradient_fill(&random, f.y, TARGET * REGIONS * DIM);
     gradient_fill(&random, f.c, QUERY * TARGET);
-    f.pair = (dns_frame_pair){f.x, f.y, QUERY, TARGET, REGIONS, DIM};
+    f.pair = (dns_frame_pair){f.x, f.y, QUERY, TARGET, REGIONS, DIM, NULL, NULL};
     for (f.step = DNS_REGIONS_CHAMFER; f.step <= DNS_REGIONS_SYMMETRIC; f.step++) {
         memset(f.dx, 0, sizeof f.dx);
         memset(f.dy, 0, sizeof f.dy);
@@ -80,6 +80,51 @@ static void frame_similarity_matches_definition_and_finite_differences(void **st
     assert_status(
         dns_frame_similarity_forward(f.sim, NULL, &f.pair, DNS_REGIONS_CHAMFER, &f.scratch),
         DNS_ERR_LIMIT);
+    dns_frame_trace_free(&f.trace);
+    dns_frame_scratch_free(&f.scratch);
+}
+
+/* With gates: the same as comparing the weighted vectors, and the gradients of the gates. One gate
+ * is negative. */
+static void gates_weigh_regions_and_have_their_gradient(void **state)
+{
+    (void)state;
+    static struct frames f;
+    dns_real weighted_x[QUERY * REGIONS * DIM], weighted_y[TARGET * REGIONS * DIM],
+        expected[QUERY * TARGET];
+    dns_real gx[QUERY * REGIONS], gy[TARGET * REGIONS], dgx[QUERY * REGIONS], dgy[TARGET * REGIONS];
+    dns_random random = dns_random_seed(2);
+    gradient_fill(&random, f.x, QUERY * REGIONS * DIM);
+    gradient_fill(&random, f.y, TARGET * REGIONS * DIM);
+    gradient_fill(&random, f.c, QUERY * TARGET);
+    for (size_t i = 0; i < QUERY * REGIONS; i++)
+        gx[i] = (dns_real)(dns_random_uniform(&random) - (i == 3));
+    for (size_t i = 0; i < TARGET * REGIONS; i++)
+        gy[i] = (dns_real)(dns_random_uniform(&random) - (i == 5));
+    for (size_t i = 0; i < QUERY * REGIONS * DIM; i++)
+        weighted_x[i] = f.x[i] * gx[i / DIM];
+    for (size_t i = 0; i < TARGET * REGIONS * DIM; i++)
+        weighted_y[i] = f.y[i] * gy[i / DIM];
+    const dns_frame_pair weighted = {weighted_x, weighted_y, QUERY, TARGET,
+                                     REGIONS,    DIM,        NULL,  NULL};
+    f.pair = (dns_frame_pair){f.x, f.y, QUERY, TARGET, REGIONS, DIM, gx, gy};
+    for (f.step = DNS_REGIONS_CHAMFER; f.step <= DNS_REGIONS_SYMMETRIC; f.step++) {
+        memset(dgx, 0, sizeof dgx);
+        memset(dgy, 0, sizeof dgy);
+        assert_ok(dns_frame_similarity_forward(expected, NULL, &weighted, f.step, &f.scratch));
+        frames_loss(&f);
+        assert_ok(dns_frame_similarity_forward(f.sim, &f.trace, &f.pair, f.step, &f.scratch));
+        for (size_t i = 0; i < QUERY * TARGET; i++)
+            assert_true(fabs(f.sim[i] - expected[i]) < 1e-12);
+        dns_frame_gates_backward(dgx, NULL, f.c, &f.trace, &f.pair, f.step);
+        dns_frame_gates_backward(NULL, dgy, f.c, &f.trace, &f.pair, f.step);
+        gradient_of arrays[] = {{"dx_gate", gx, dgx, QUERY * REGIONS},
+                                {"dy_gate", gy, dgy, TARGET * REGIONS}};
+        gradient_check(frames_loss, &f, arrays, 2, 1000, 1e-8);
+    }
+    assert_status(dns_frame_similarity_backward(f.dx, f.dy, f.c, &f.trace, &f.pair,
+                                                DNS_REGIONS_SAME, &f.scratch),
+                  DNS_ERR_ARG);
     dns_frame_trace_free(&f.trace);
     dns_frame_scratch_free(&f.scratch);
 }
@@ -372,6 +417,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(frame_similarity_matches_definition_and_finite_differences),
+        cmocka_unit_test(gates_weigh_regions_and_have_their_gradient),
         cmocka_unit_test(comparator_matches_definition_and_finite_differences),
         cmocka_unit_test(padded_cells_hold_the_last_bias),
         cmocka_unit_test(bands_join_without_a_seam),
