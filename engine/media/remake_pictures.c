@@ -10,6 +10,7 @@
 typedef struct jpeg {
     AVCodecContext *encoder, *decoder;
     AVPacket *packet;
+    int64_t n_sent; /* the encoder wants ascending times, whatever those of the pictures are */
 } jpeg;
 
 static AVCodecContext *context_for(const AVCodec *codec)
@@ -60,6 +61,7 @@ static dns_status jpeg_spoil(jpeg *j, AVFrame *frame)
 {
     int64_t stamp = frame->pts;
     frame->quality = j->encoder->global_quality;
+    frame->pts = j->n_sent++;
     int error = avcodec_send_frame(j->encoder, frame);
     if (error >= 0)
         error = avcodec_receive_packet(j->encoder, j->packet);
@@ -182,7 +184,8 @@ dns_status dns_remake_pictures(dns_pictures *out, const dns_pictures *inputs, si
     frame = av_frame_alloc();
     if (frame == NULL)
         DNS_FAIL(DNS_ERR_NOMEM, "no memory for a frame");
-    while ((status = take(&graph, inputs, next, frame)) == DNS_OK) {
+    /* Filters that repeat their last picture for ever would not end by themselves. */
+    while (out->n < inputs[0].n && (status = take(&graph, inputs, next, frame)) == DNS_OK) {
         if (quality > 0)
             DNS_TRY(spoil(&back, &j, frame, quality));
         DNS_TRY(append(out, &capacity, frame));

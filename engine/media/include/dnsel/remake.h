@@ -55,7 +55,8 @@ typedef struct dns_pictures {
     size_t n, width, height;
 } dns_pictures;
 
-/* *out = what the graph makes of the inputs, which stand for videos of one frame a second;
+/* *out = what the graph makes of the inputs, which stand for videos of one frame a second, at most
+ * as many pictures as the first input has;
  * `quality` 1 to 100 sends each picture through JPEG, 0 does not. *out belongs to the caller: free
  * with dns_pictures_free. Errors: DNS_ERR_ARG (the description, an empty input), DNS_ERR_DECODE
  * when no picture comes out, DNS_ERR_NOMEM. */
