@@ -298,31 +298,42 @@ out:
     return status;
 }
 
+dns_status dns_model_backbone_graph(dns_graph **graph, const dns_backbone **backbone,
+                                    const dns_model *model, const char *path)
+{
+    dns_status status = DNS_OK;
+    const dns_json *section = dns_model_section(model, "backbone");
+    dns_safetensors *base = NULL;
+    *graph = NULL;
+    if (section == NULL)
+        DNS_FAIL(DNS_ERR_FORMAT, "no section 'backbone'");
+    DNS_TRY(dns_backbone_find(backbone, dns_json_string(dns_json_get(section, "name"), "")));
+    DNS_TRY(open_base(&base, *backbone, section, path));
+    DNS_TRY(dns_backbone_graph(graph, *backbone, base, dns_model_weights(model, "backbone")));
+out:
+    dns_safetensors_close(base);
+    return status == DNS_OK ? DNS_OK
+                            : dns_status_context(status, "model %s", dns_model_directory(model));
+}
+
 dns_status dns_extractor_open(dns_extractor **out, const dns_model *model,
                               const dns_extractor_options *options)
 {
     dns_status status = DNS_OK;
     const dns_extractor_options o = options == NULL ? dns_extractor_options_default() : *options;
-    const dns_json *section = dns_model_section(model, "backbone");
     const dns_backbone *backbone;
-    dns_safetensors *base = NULL;
     dns_graph *graph = NULL;
     dns_precision precision;
     float *ranges = NULL;
     *out = NULL;
-    if (section == NULL)
-        DNS_FAIL(DNS_ERR_FORMAT, "no section 'backbone'");
-    DNS_TRY(dns_backbone_find(&backbone, dns_json_string(dns_json_get(section, "name"), "")));
-    DNS_TRY(open_base(&base, backbone, section, o.backbone_path));
-    DNS_TRY(dns_backbone_graph(&graph, backbone, base, dns_model_weights(model, "backbone")));
-    DNS_TRY(choose_precision(&precision, &ranges, section, o.precision, dns_graph_size(graph)));
+    DNS_TRY(dns_model_backbone_graph(&graph, &backbone, model, o.backbone_path));
+    DNS_TRY(choose_precision(&precision, &ranges, dns_model_section(model, "backbone"), o.precision,
+                             dns_graph_size(graph)));
     DNS_TRY(dns_extractor_create(out, backbone, graph, o.batch, precision, ranges));
 out:
     dns_free(ranges);
     dns_graph_free(graph);
-    dns_safetensors_close(base);
-    return status == DNS_OK ? DNS_OK
-                            : dns_status_context(status, "model %s", dns_model_directory(model));
+    return status;
 }
 
 /* ---- preprocessing ---- */

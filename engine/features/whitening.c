@@ -191,3 +191,40 @@ out:
     dns_free(matrix);
     return status;
 }
+
+/* ---- models ---- */
+
+dns_status dns_whitening_save(const dns_whitening *whitening, const char *directory,
+                              const char *provenance, const dns_model_edit *more, size_t n_more)
+{
+    dns_status status = DNS_OK;
+    size_t shape[2] = {whitening->in_dim, whitening->out_dim}, n = shape[0] * shape[1];
+    uint16_t *halves = NULL;
+    char *json = NULL;
+    dns_model_edit *edits = NULL;
+    float largest = 0.0f;
+    DNS_TRY(dns_alloc(&halves, n, sizeof *halves));
+    DNS_TRY(dns_alloc(&edits, n_more + 1, sizeof *edits));
+    for (size_t i = 0; i < n; i++)
+        largest = fmaxf(largest, fabsf(whitening->matrix[i]));
+    float factor = largest > 0.0f ? exp2f(-floorf(log2f(largest))) : 1.0f;
+    for (size_t i = 0; i < n; i++)
+        halves[i] = dns_f16_from_f32(factor * whitening->matrix[i]);
+    dns_tensor matrix = dns_tensor_f32(NULL, 2, shape);
+    matrix.dtype = DNS_F16;
+    matrix.data = halves;
+    const dns_named_tensor tensors[] = {{"pca.mean", dns_tensor_f32(whitening->mean, 1, shape)},
+                                        {"pca.DVt", matrix}};
+    DNS_TRY(dns_string_format(
+        &json, "{\"in_dim\": %zu, \"dim\": %zu%s%s}", shape[0], shape[1],
+        provenance == NULL ? "" : ", \"provenance\": ", provenance == NULL ? "" : provenance));
+    edits[0] = (dns_model_edit){"whitening", json, tensors, 2};
+    for (size_t i = 0; i < n_more; i++)
+        edits[i + 1] = more[i];
+    DNS_TRY(dns_model_edit_apply(directory, edits, n_more + 1));
+out:
+    dns_free(halves);
+    dns_free(json);
+    dns_free(edits);
+    return status;
+}

@@ -206,6 +206,36 @@ static void published_pca_becomes_a_matrix(void **state)
     dns_safetensors_close(file);
 }
 
+static void a_saved_whitening_gives_the_same_vectors(void **state)
+{
+    char directory[512];
+    float *vectors = make_vectors(N, 6), *before, *after;
+    dns_whitening *whitening = learn(vectors, N, OUT), *loaded;
+    dns_model *model;
+    snprintf(directory, sizeof directory, "%s/model", test_folder());
+    const dns_model_edit more = {"backbone", "{\"name\": \"x\"}", NULL, 0};
+    assert_ok(dns_whitening_save(whitening, directory, "{\"seed\": 6}", &more, 1));
+    assert_ok(dns_model_open(&model, directory));
+    const dns_json *section = dns_model_section(model, "whitening");
+    assert_int_equal(dns_json_integer(dns_json_get(section, "dim"), 0), OUT);
+    assert_int_equal(dns_json_integer(dns_json_get(dns_json_get(section, "provenance"), "seed"), 0),
+                     6);
+    assert_non_null(dns_model_section(model, "backbone"));
+    assert_ok(dns_whitening_load(&loaded, dns_model_weights(model, "whitening"), 0));
+    assert_ok(dns_alloc(&before, N * OUT, sizeof *before));
+    assert_ok(dns_alloc(&after, N * OUT, sizeof *after));
+    assert_ok(dns_whitening_apply(whitening, before, vectors, N));
+    assert_ok(dns_whitening_apply(loaded, after, vectors, N));
+    test_assert_close("vectors", after, before, N * OUT, 5e-3, 0.0);
+    assert_status(dns_whitening_save(whitening, directory, "{", NULL, 0), DNS_ERR_FORMAT);
+    dns_free(before);
+    dns_free(after);
+    dns_model_close(model);
+    dns_whitening_free(loaded);
+    dns_whitening_free(whitening);
+    dns_free(vectors);
+}
+
 static dns_status load_three(const char *name_of_d, const float *d, size_t n_d, const float *v)
 {
     static const float mean[3];
@@ -245,6 +275,7 @@ int main(void)
         cmocka_unit_test(applying_follows_the_formula),
         cmocka_unit_test(stored_matrices_are_read_and_cut),
         cmocka_unit_test(published_pca_becomes_a_matrix),
+        cmocka_unit_test(a_saved_whitening_gives_the_same_vectors),
         cmocka_unit_test(unfit_files_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

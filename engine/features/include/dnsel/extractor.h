@@ -40,6 +40,13 @@ DNS_API dns_extractor_options dns_extractor_options_default(void);
 /* Immutable; shared freely. Nothing of the model is kept. */
 typedef struct dns_extractor dns_extractor;
 
+/* *graph and *backbone of a model's "backbone" section: the installed weights, or those at `path`
+ * unless NULL, with the model's tail. Errors as below. */
+DNS_API DNS_MUST_CHECK dns_status dns_model_backbone_graph(dns_graph **graph,
+                                                           const dns_backbone **backbone,
+                                                           const dns_model *model,
+                                                           const char *path);
+
 /* The extractor of a model's "backbone" section (docs/model-format.md): the backbone's weights with
  * the model's tail, if it has one. `options` may be NULL. Errors: DNS_ERR_NOTFOUND with the path
  * and how to get the file, when the backbone is not installed; DNS_ERR_MODEL when its digest is not

@@ -5,6 +5,7 @@
 #ifndef DNSEL_WHITENING_H
 #define DNSEL_WHITENING_H
 
+#include "dnsel/model.h"
 #include "dnsel/safetensors.h"
 
 #ifdef __cplusplus
@@ -38,6 +39,14 @@ DNS_API const float *dns_whitening_matrix(const dns_whitening *whitening);
  * all regions of a video at once, at least some hundred rows. */
 DNS_API DNS_MUST_CHECK dns_status dns_whitening_apply(const dns_whitening *whitening, float *out,
                                                       const float *in, size_t n);
+
+/* Puts the whitening into a model directory (dnsel/model.h) as section "whitening", together with
+ * `n_more` other edits in the same step. The matrix is stored in half precision, times a power of
+ * two that makes its largest entry about 1: no result depends on its scale. `provenance` is a JSON
+ * object that says what it was learnt from; NULL: none. */
+DNS_API DNS_MUST_CHECK dns_status dns_whitening_save(const dns_whitening *whitening,
+                                                     const char *directory, const char *provenance,
+                                                     const dns_model_edit *more, size_t n_more);
 
 /* ---- learning ---- */
 

@@ -1,0 +1,9 @@
+/* The commands of dns-train, one file each. */
+#ifndef DNS_TRAIN_COMMANDS_H
+#define DNS_TRAIN_COMMANDS_H
+
+#include "program.h"
+
+extern const dns_command dns_train_whitening;
+
+#endif

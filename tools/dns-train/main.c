@@ -1,0 +1,17 @@
+#include "commands.h"
+
+static const dns_command *const commands[] = {&dns_train_whitening, NULL};
+
+static const dns_program program = {
+    .name = "dns-train",
+    .summary = "learn the parts of a model",
+    .description =
+        "Learns the parts of a model directory from your own videos, one command a part. "
+        "Every command draws from one seed: the same input gives the same model.",
+    .commands = commands,
+};
+
+int main(int argc, char **argv)
+{
+    return dns_program_main(&program, argc, argv);
+}
