@@ -1,6 +1,6 @@
 #include "fine.h"
 
-#include "dnsel/frame_similarity.h"
+#include "dnsel/f2f.h"
 #include "dnsel/memory.h"
 #include "dnsel/video_similarity.h"
 #include "dnsel/visil.h"
@@ -8,20 +8,18 @@
 /* Scratch of one worker: of a network, or of the plain Chamfer similarity. */
 struct worker {
     dns_visil_session *visil;
-    float *target, *map;
-    size_t target_capacity, map_capacity;
-    dns_frame_scratch scratch;
+    float *map;
+    size_t map_capacity;
+    void *scratch;
 };
 
 struct dns_fine_ranker {
     dns_fine fine;
     dns_similarity_rule rule;
-    dns_visil *net; /* NULL: region features are compared directly */
+    dns_visil *net; /* NULL: region features are compared directly, by the query packed below */
+    dns_f2f_query *query;
     struct worker *workers;
     size_t n_workers;
-    /* The query, as f32, for the plain comparison. */
-    float *query;
-    size_t query_capacity, n_query, n_regions, dim;
 };
 
 dns_kind dns_fine_kind(dns_fine fine)
@@ -70,13 +68,12 @@ void dns_fine_ranker_free(dns_fine_ranker *r)
         return;
     for (size_t i = 0; r->workers != NULL && i < r->n_workers; i++) {
         dns_visil_session_free(r->workers[i].visil);
-        dns_frame_scratch_free(&r->workers[i].scratch);
-        dns_free(r->workers[i].target);
+        dns_free(r->workers[i].scratch);
         dns_free(r->workers[i].map);
     }
     dns_visil_free(r->net);
     dns_free(r->workers);
-    dns_free(r->query);
+    dns_f2f_query_free(r->query);
     dns_free(r);
 }
 
@@ -89,22 +86,37 @@ static dns_visil_video as_video(const dns_record *record)
                              .scales = record->scales};
 }
 
-static dns_status unpack(float **out, size_t *capacity, const dns_record *record)
+/* Packs the query's region features, whatever they are stored as; targets are then read in place.
+ */
+static dns_status pack_query(dns_fine_ranker *r, const dns_record *query)
 {
-    size_t n = record->shape[0] * record->shape[1] * record->shape[2];
-    dns_status status = dns_reserve(out, capacity, n, sizeof **out);
-    return status == DNS_OK ? dns_record_to_f32(*out, record) : status;
+    dns_status status = DNS_OK;
+    float *x = NULL;
+    dns_f2f_step step = r->rule.regions == DNS_REGIONS_SAME ? DNS_F2F_SAME : DNS_F2F_MAX;
+    dns_f2f_query_free(r->query);
+    r->query = NULL;
+    if (r->rule.regions == DNS_REGIONS_SYMMETRIC)
+        DNS_FAIL(DNS_ERR_UNSUPPORTED,
+                 "region features are compared by the steps 'chamfer' and 'same' only");
+    DNS_TRY(dns_alloc(&x, query->shape[0] * query->shape[1], query->shape[2] * sizeof *x));
+    DNS_TRY(dns_record_to_f32(x, query));
+    DNS_TRY(dns_f2f_query_create(&r->query, DNS_F2F_F32, step, x, query->shape[0], query->shape[1],
+                                 query->shape[2]));
+    for (size_t i = 0; i < r->n_workers; i++) {
+        dns_free(r->workers[i].scratch);
+        r->workers[i].scratch = NULL;
+        DNS_TRY(dns_alloc(&r->workers[i].scratch, dns_f2f_scratch(r->query), 1));
+    }
+out:
+    dns_free(x);
+    return status;
 }
 
 dns_status dns_fine_set_query(dns_fine_ranker *r, const dns_record *query)
 {
     dns_status status = DNS_OK;
-    if (r->net == NULL) {
-        r->n_query = query->shape[0];
-        r->n_regions = query->shape[1];
-        r->dim = query->shape[2];
-        return unpack(&r->query, &r->query_capacity, query);
-    }
+    if (r->net == NULL)
+        return pack_query(r, query);
     const dns_visil_video video = as_video(query);
     for (size_t i = 0; i < r->n_workers && status == DNS_OK; i++)
         status = dns_visil_set_query(r->workers[i].visil, &video);
@@ -114,22 +126,15 @@ dns_status dns_fine_set_query(dns_fine_ranker *r, const dns_record *query)
 static dns_status compare_regions(const dns_fine_ranker *r, struct worker *w, float *score,
                                   const dns_record *target)
 {
-    size_t n = target->shape[0];
-    if (target->shape[1] != r->n_regions || target->shape[2] != r->dim)
-        return dns_status_set(DNS_ERR_SHAPE, "regions [%zu,%zu] against [%zu,%zu] of the query",
-                              target->shape[1], target->shape[2], r->n_regions, r->dim);
-    dns_status status = unpack(&w->target, &w->target_capacity, target);
+    size_t n_query = dns_f2f_query_frames(r->query), n_target = target->shape[0];
+    const dns_tensor tensor = {.dtype = target->dtype,
+                               .rank = 3,
+                               .shape = {n_target, target->shape[1], target->shape[2]},
+                               .data = target->data};
+    dns_status status = dns_reserve(&w->map, &w->map_capacity, n_query * n_target, sizeof *w->map);
     if (status == DNS_OK)
-        status = dns_reserve(&w->map, &w->map_capacity, r->n_query * n, sizeof *w->map);
-    const dns_frame_pair pair = {.x = r->query,
-                                 .y = w->target,
-                                 .n_query = r->n_query,
-                                 .n_target = n,
-                                 .n_regions = r->n_regions,
-                                 .dim = r->dim};
-    if (status == DNS_OK)
-        status = dns_frame_similarity_forward(w->map, NULL, &pair, r->rule.regions, &w->scratch);
-    const dns_score_map map = {.map = w->map, .rows = r->n_query, .columns = n};
+        status = dns_f2f_run(w->map, r->query, &tensor, target->scales, w->scratch);
+    const dns_score_map map = {.map = w->map, .rows = n_query, .columns = n_target};
     if (status == DNS_OK)
         *score = dns_video_similarity_forward(&map, r->rule.direction);
     return status;
