@@ -15,6 +15,7 @@ static dns_status (*const families[])(dns_parity *p) = {
     dns_parity_fine_training,
     dns_parity_coarse,
     dns_parity_coarse_training,
+    dns_parity_selector,
 };
 
 struct open_file {

@@ -17,6 +17,7 @@ dns_status dns_parity_fine(dns_parity *p);
 dns_status dns_parity_fine_training(dns_parity *p);
 dns_status dns_parity_coarse(dns_parity *p);
 dns_status dns_parity_coarse_training(dns_parity *p);
+dns_status dns_parity_selector(dns_parity *p);
 
 /* ---- files ---- */
 
