@@ -131,6 +131,7 @@ dns_status dns_speed_run(dns_speed **out, const dns_speed_options *options)
     DNS_TRY(speed_pairs(speed));
     DNS_TRY(speed_products(speed));
     DNS_TRY(speed_rows(speed));
+    DNS_TRY(speed_backbone(speed));
     if (speed->n_items == 0)
         DNS_FAIL(DNS_ERR_NOTFOUND, "no measurement is called '%s'", options->filter);
     *out = speed;

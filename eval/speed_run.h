@@ -36,5 +36,6 @@ DNS_MUST_CHECK dns_status speed_rows(dns_speed *speed);
 DNS_MUST_CHECK dns_status speed_tiles(dns_speed *speed);
 DNS_MUST_CHECK dns_status speed_products(dns_speed *speed);
 DNS_MUST_CHECK dns_status speed_pairs(dns_speed *speed);
+DNS_MUST_CHECK dns_status speed_backbone(dns_speed *speed);
 
 #endif

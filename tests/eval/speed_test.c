@@ -55,6 +55,27 @@ static void bytes_lose_little_against_floats(void **state)
     dns_speed_free(speed);
 }
 
+static void a_frame_is_timed_where_the_backbone_is_installed(void **state)
+{
+    (void)state;
+    dns_speed *speed;
+    dns_speed_options options = dns_speed_defaults();
+    options.filter = "frame_";
+    options.seconds = 1e-6;
+    dns_status status = dns_speed_run(&speed, &options);
+    if (status == DNS_ERR_NOTFOUND)
+        skip();
+    assert_ok(status);
+    bool bytes = (dns_cpu_flags() & DNS_CPU_VNNI) != 0;
+    assert_int_equal(dns_speed_count(speed), bytes ? 2 : 1);
+    assert_true(dns_speed_at(speed, 0)->floor > 0 && dns_speed_at(speed, 0)->loss == 0);
+    if (bytes) {
+        assert_string_equal(dns_speed_at(speed, 1)->name, "frame_int8");
+        assert_true(dns_speed_at(speed, 1)->loss > 0 && dns_speed_at(speed, 1)->loss < 0.05);
+    }
+    dns_speed_free(speed);
+}
+
 static size_t n_reports;
 
 static void count(void *payload, size_t done, size_t total, const char *unit)
@@ -88,6 +109,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_item_is_measured_with_its_twin),
         cmocka_unit_test(bytes_lose_little_against_floats),
+        cmocka_unit_test(a_frame_is_timed_where_the_backbone_is_installed),
         cmocka_unit_test(unknown_names_and_cancelling_end_the_run),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
