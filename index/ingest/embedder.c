@@ -1,5 +1,6 @@
 #include "dnsel/embedder.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -30,6 +31,8 @@ struct dns_embedder_session {
     float *regions, *times;
     size_t regions_capacity, times_capacity; /* in frames */
     size_t n_frames;
+    float *features; /* of a video that came without a file */
+    size_t features_capacity;
     size_t stride, n_seen; /* every stride-th sampled frame is kept */
 };
 
@@ -82,6 +85,23 @@ out:
     return status;
 }
 
+dns_status dns_embedder_create_for_features(dns_embedder **out, const dns_model *model, size_t dim)
+{
+    dns_status status = DNS_OK;
+    dns_embedder *e = NULL;
+    *out = NULL;
+    DNS_TRY(dns_alloc(&e, 1, sizeof *e));
+    e->model = model;
+    e->options = dns_embedder_options_default();
+    e->dim = dim;
+    DNS_TRY(dns_record_makers_create(&e->makers, model, dim));
+    *out = e;
+    e = NULL;
+out:
+    dns_embedder_free(e);
+    return status;
+}
+
 void dns_embedder_free(dns_embedder *e)
 {
     if (e == NULL)
@@ -103,6 +123,23 @@ dns_store_settings dns_embedder_settings(const dns_embedder *e)
     return settings;
 }
 
+size_t dns_embedder_dim(const dns_embedder *e)
+{
+    return e->dim;
+}
+
+dns_status dns_embedder_check(const dns_embedder *e, const dns_store_settings *settings)
+{
+    static const dns_kind kinds[] = {DNS_KIND_SELECTOR, DNS_KIND_FINE_BINARY,
+                                     DNS_KIND_FINE_ATTENTION};
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
+        if (settings->kept[kinds[i]] &&
+            dns_model_section(e->model, dns_kind_name(kinds[i])) == NULL)
+            return dns_status_set(DNS_ERR_UNSUPPORTED, "model '%s' has no network for %s records",
+                                  dns_model_name(e->model), dns_kind_name(kinds[i]));
+    return DNS_OK;
+}
+
 dns_status dns_embedder_session_create(dns_embedder_session **out, const dns_embedder *e)
 {
     dns_status status = DNS_OK;
@@ -110,8 +147,9 @@ dns_status dns_embedder_session_create(dns_embedder_session **out, const dns_emb
     *out = NULL;
     DNS_TRY(dns_alloc(&s, 1, sizeof *s));
     s->embedder = e;
-    DNS_TRY(dns_extractor_session_create(&s->extractor, e->extractor));
     DNS_TRY(dns_record_session_create(&s->records, e->makers));
+    if (e->extractor != NULL)
+        DNS_TRY(dns_extractor_session_create(&s->extractor, e->extractor));
     DNS_TRY(dns_alloc(&s->frames, BATCH, e->frame_bytes));
     DNS_TRY(dns_alloc(&s->raw, BATCH * DNS_REGIONS, e->raw_dim * sizeof *s->raw));
     *out = s;
@@ -131,6 +169,7 @@ void dns_embedder_session_free(dns_embedder_session *s)
     dns_free(s->raw);
     dns_free(s->regions);
     dns_free(s->times);
+    dns_free(s->features);
     dns_free(s);
 }
 
@@ -224,6 +263,9 @@ dns_status dns_embed_file(dns_embedding *out, dns_embedder_session *s, const cha
     double start = dns_thread_seconds(), feature_seconds = 0;
     dns_media_options options = s->embedder->options.media;
     *out = (dns_embedding){0};
+    if (s->embedder->extractor == NULL)
+        DNS_FAIL(DNS_ERR_UNSUPPORTED, "%s: model '%s' was opened for features, not for videos",
+                 path, dns_model_name(s->embedder->model));
     options.cancel = cancel;
     s->n_frames = s->n_waiting = s->n_seen = 0;
     s->stride = 1;
@@ -263,4 +305,47 @@ dns_status dns_embed_records(dns_record *records, size_t *n, dns_embedder_sessio
                              const dns_embedding *embedding, const dns_store_settings *settings)
 {
     return dns_record_make(records, n, s->records, embedding, settings->kept, settings->dtype);
+}
+
+/* Vectors that are not of unit length are brought to it; those that are stay as they are, bit for
+ * bit. */
+static void make_unit(float *x, size_t n_rows, size_t dim)
+{
+    for (size_t r = 0; r < n_rows; r++, x += dim) {
+        double square = 0;
+        for (size_t k = 0; k < dim; k++)
+            square += (double)x[k] * (double)x[k];
+        if (square == 0 || fabs(square - 1) < 2e-3)
+            continue;
+        float factor = (float)(1 / sqrt(square));
+        for (size_t k = 0; k < dim; k++)
+            x[k] *= factor;
+    }
+}
+
+dns_status dns_embed_features(dns_embedding *out, dns_embedder_session *s, const float *x,
+                              size_t n_frames, size_t n_regions)
+{
+    size_t dim = s->embedder->dim, frame = n_regions * dim, n = n_frames;
+    *out = (dns_embedding){0};
+    if (n_frames == 0 || n_regions == 0)
+        return dns_status_set(DNS_ERR_ARG, "no frames");
+    for (size_t i = 0; i < n_frames * frame; i++)
+        if (!isfinite(x[i]))
+            return dns_status_set(DNS_ERR_RANGE, "frame %zu: a value is not finite", i / frame);
+    size_t extended = n_frames < MIN_FRAMES ? 2 * MIN_FRAMES : n_frames;
+    dns_status status =
+        dns_reserve(&s->features, &s->features_capacity, extended * frame, sizeof *s->features);
+    if (status != DNS_OK)
+        return status;
+    memcpy(s->features, x, n * frame * sizeof *x);
+    make_unit(s->features, n * n_regions, dim);
+    for (; n < MIN_FRAMES; n *= 2)
+        memcpy(s->features + n * frame, s->features, n * frame * sizeof *x);
+    *out = (dns_embedding){.n_frames = n,
+                           .n_regions = n_regions,
+                           .dim = dim,
+                           .regions = s->features,
+                           .duration = (double)n_frames}; /* at one frame a second */
+    return DNS_OK;
 }

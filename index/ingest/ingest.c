@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "dnsel/memory.h"
+#include "ingest_report.h"
 
 /* One run. Workers embed side by side; what touches batch or report is done under the lock. */
 struct run {
@@ -28,18 +29,6 @@ static int64_t modified_ns(const struct stat *info)
     return (int64_t)info->st_mtim.tv_sec * 1000000000 + info->st_mtim.tv_nsec;
 }
 
-/* Whether all kinds that the index shall keep are there. */
-static bool is_complete(const struct run *run, uint64_t id)
-{
-    for (int kind = DNS_KIND_META; kind < DNS_KIND_COUNT; kind++) {
-        dns_record record;
-        if (run->settings->kept[kind] &&
-            dns_snapshot_get(&record, run->before, (dns_kind)kind, id, false) != DNS_OK)
-            return false;
-    }
-    return true;
-}
-
 enum action { ACTION_NEW, ACTION_CHANGED, ACTION_TOUCHED, ACTION_NONE };
 
 /* What is to be done with a file. *known is its old meta when there is one. */
@@ -56,7 +45,8 @@ static dns_status decide(enum action *out, dns_meta *known, const struct run *ru
     if (status != DNS_OK)
         return status == DNS_ERR_CORRUPT ? DNS_OK : status;
     if (!dns_digest_equal(&known->settings, &run->settings_digest) ||
-        known->file_size != (uint64_t)info->st_size || !is_complete(run, id))
+        known->file_size != (uint64_t)info->st_size ||
+        !dns_ingest_is_complete(run->before, run->settings, id))
         return DNS_OK;
     if (known->mtime_ns == modified_ns(info)) {
         *out = ACTION_NONE;
@@ -66,24 +56,6 @@ static dns_status decide(enum action *out, dns_meta *known, const struct run *ru
     status = dns_digest_of_file(&content, path);
     if (status == DNS_OK && dns_digest_equal(&content, &known->content))
         *out = ACTION_TOUCHED;
-    return status;
-}
-
-static dns_status add_failure(struct run *run, const char *path, dns_status code)
-{
-    dns_ingest_report *r = run->report;
-    dns_status status =
-        dns_reserve(&r->failures, &r->capacity, r->n_failures + 1, sizeof *r->failures);
-    if (status != DNS_OK)
-        return status;
-    dns_ingest_failure *failure = &r->failures[r->n_failures];
-    *failure = (dns_ingest_failure){.status = code};
-    status = dns_string_copy(&failure->message, dns_status_message());
-    if (status == DNS_OK)
-        status = dns_string_copy(&failure->path, path);
-    r->n_failures++;
-    if (status == DNS_OK)
-        dns_logger_print(&run->options->logger, DNS_MESSAGE_WARNING, "%s", failure->message);
     return status;
 }
 
@@ -198,7 +170,7 @@ static dns_status ingest_task(void *payload, size_t task, size_t worker)
     dns_status status = handle_file(run, path, worker, &fatal);
     pthread_mutex_lock(&run->lock);
     if (status != DNS_OK && !fatal)
-        status = add_failure(run, path, status);
+        status = dns_ingest_add_failure(run->report, &run->options->logger, path, status);
     run->n_done++;
     if (run->options->progress.report != NULL)
         run->options->progress.report(run->options->progress.payload, run->n_done, run->list->n,
@@ -257,11 +229,6 @@ static void close_run(struct run *run)
     pthread_mutex_destroy(&run->lock);
 }
 
-static int by_path(const void *a, const void *b)
-{
-    return strcmp(((const dns_ingest_failure *)a)->path, ((const dns_ingest_failure *)b)->path);
-}
-
 dns_status dns_ingest_run(dns_ingest_report *report, dns_store *store, const dns_embedder *embedder,
                           const dns_file_list *list, const dns_ingest_options *options)
 {
@@ -280,29 +247,9 @@ dns_status dns_ingest_run(dns_ingest_report *report, dns_store *store, const dns
     status = dns_pool_run(options->pool, list->n, ingest_task, &run);
     if (status == DNS_OK && options->prune && !report->interrupted)
         status = prune(&run);
-    /* What was embedded is saved even when a later video met an error of the index. */
-    char message[1024];
-    strncpy(message, dns_status_message(), sizeof message - 1);
-    message[sizeof message - 1] = '\0';
-    dns_status saved = run.batch != NULL ? dns_batch_commit(run.batch) : DNS_OK;
-    if (status != DNS_OK)
-        dns_status_set(status, "%s", message);
-    else
-        status = saved;
-    if (report->n_failures > 1)
-        qsort(report->failures, report->n_failures, sizeof *report->failures, by_path);
+    status = dns_ingest_save(report, run.batch, status);
 out:
     close_run(&run);
     report->wall_seconds = dns_seconds() - start;
     return status;
-}
-
-void dns_ingest_report_free(dns_ingest_report *report)
-{
-    for (size_t i = 0; i < report->n_failures; i++) {
-        dns_free(report->failures[i].path);
-        dns_free(report->failures[i].message);
-    }
-    dns_free(report->failures);
-    *report = (dns_ingest_report){0};
 }

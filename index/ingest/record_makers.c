@@ -38,6 +38,9 @@ dns_status dns_record_makers_create(dns_record_makers **out, const dns_model *mo
     DNS_TRY(dns_alloc(&m, 1, sizeof *m));
     m->dim = dim;
     DNS_TRY(dns_coarse_from_model(&m->coarse, model));
+    if (dns_coarse_shape_of(m->coarse)->dim != dim)
+        DNS_FAIL(DNS_ERR_SHAPE, "model '%s' takes vectors of %zu values, not of %zu",
+                 dns_model_name(model), dns_coarse_shape_of(m->coarse)->dim, dim);
     if (dns_model_section(model, "fine_attention") != NULL)
         DNS_TRY(dns_visil_from_model(&m->attention, model, "fine_attention"));
     if (dns_model_section(model, "fine_binary") != NULL)

@@ -89,6 +89,7 @@ static int run_command(const dns_program *program, const dns_command *command, i
 
 int dns_program_main(const dns_program *program, int argc, char **argv)
 {
+    signal(SIGXFSZ, SIG_IGN); /* a limit on file sizes is a full disk, not the end */
     signal(SIGPIPE, SIG_DFL); /* `dns-query ... | head` ends quietly */
     const char *first = argc > 1 ? argv[1] : "--help";
     if (strcmp(first, "--version") == 0) {

@@ -7,14 +7,13 @@
 #include "default_model.h"
 #include "dnsel/file.h"
 #include "dnsel/ingest.h"
-#include "dnsel/json.h"
-#include "dnsel/matrix.h"
 #include "dnsel/memory.h"
 #include "index_tool.h"
+#include "ingest_tool.h"
 #include "terminal.h"
 
 struct settings {
-    const char *model;
+    const char *model, *keep;
     dns_string_list files_from;
     bool null, all_files, hidden, prune, dry_run, int8, json;
     size_t jobs, memory;
@@ -82,109 +81,6 @@ static dns_embedder_options embedder_options(const struct settings *s, size_t n_
     return options;
 }
 
-static dns_status open_or_create(dns_store **out, const dns_invocation *invocation,
-                                 const dns_embedder *embedder)
-{
-    const struct settings *s = invocation->settings;
-    const char *directory = invocation->operands[0];
-    dns_store_settings wanted = dns_embedder_settings(embedder);
-    const dns_store_options options = {.model = &wanted.model};
-    dns_status status =
-        dns_store_open(out, directory, s->dry_run ? DNS_STORE_READ : DNS_STORE_WRITE, &options);
-    if (status == DNS_ERR_NOTFOUND && invocation->command == &dns_index_build && !s->dry_run)
-        status = dns_store_create(out, directory, &wanted, &options);
-    if (status != DNS_OK)
-        return status;
-    const dns_store_settings *made = dns_store_settings_get(*out);
-    if (strcmp(made->sampling, wanted.sampling) == 0)
-        return DNS_OK;
-    status = dns_status_set(DNS_ERR_MODEL, "%s: made with --sampling %s; %s is another", directory,
-                            made->sampling, wanted.sampling);
-    dns_store_close(*out);
-    *out = NULL;
-    return status;
-}
-
-static dns_status print_json_report(const dns_ingest_report *r, const dns_file_list *list)
-{
-    dns_json_writer w = dns_json_writer_to(stdout, true);
-    dns_json_begin_object(&w, NULL);
-    dns_json_put_string(&w, "schema", "dnsel.build/1");
-    dns_json_put_integer(&w, "added", (int64_t)r->n_added);
-    dns_json_put_integer(&w, "updated", (int64_t)r->n_updated);
-    dns_json_put_integer(&w, "unchanged", (int64_t)r->n_unchanged);
-    dns_json_put_integer(&w, "removed", (int64_t)r->n_removed);
-    dns_json_put_integer(&w, "failed", (int64_t)(r->n_failures + list->n_problems));
-    dns_json_put_integer(&w, "damaged", (int64_t)r->n_damaged);
-    dns_json_put_integer(&w, "frames", (int64_t)r->n_frames);
-    dns_json_put_number(&w, "video_s", r->video_seconds, 9);
-    dns_json_put_number(&w, "decode_cpu_s", r->decode_seconds, 6);
-    dns_json_put_number(&w, "features_cpu_s", r->feature_seconds, 6);
-    dns_json_put_number(&w, "records_cpu_s", r->record_seconds, 6);
-    dns_json_put_number(&w, "store_cpu_s", r->store_seconds, 6);
-    dns_json_put_number(&w, "wall_s", r->wall_seconds, 6);
-    dns_json_put_bool(&w, "interrupted", r->interrupted);
-    dns_json_begin_array(&w, "failures");
-    for (size_t i = 0; i < r->n_failures; i++) {
-        dns_json_begin_object(&w, NULL);
-        dns_json_put_string(&w, "path", r->failures[i].path);
-        dns_json_put_string(&w, "code", dns_status_name(r->failures[i].status));
-        dns_json_put_string(&w, "message", r->failures[i].message);
-        dns_json_end_object(&w);
-    }
-    dns_json_end_array(&w);
-    dns_json_end_object(&w);
-    return dns_json_finish(&w);
-}
-
-static void print_report(const dns_invocation *invocation, const dns_ingest_report *r,
-                         const dns_file_list *list)
-{
-    const struct settings *s = invocation->settings;
-    for (size_t i = 0; i < list->n_problems; i++)
-        dns_complain(invocation, "skipped %s", list->problems[i]);
-    for (size_t i = 0; i < r->n_failures; i++)
-        dns_complain(invocation, "skipped %s", r->failures[i].message);
-    if (s->json) {
-        if (print_json_report(r, list) != DNS_OK)
-            dns_complain(invocation, "%s", dns_status_message());
-        return;
-    }
-    if (invocation->quiet)
-        return;
-    char wall[32];
-    dns_duration_text(wall, sizeof wall, r->wall_seconds);
-    printf("%s%zu added, %zu updated, %zu unchanged, %zu removed, %zu skipped: %zu frames of %.1f "
-           "min of video in %s\n",
-           s->dry_run ? "would be: " : "", r->n_added, r->n_updated, r->n_unchanged, r->n_removed,
-           r->n_failures + list->n_problems, r->n_frames, r->video_seconds / 60, wall);
-    double cpu = r->decode_seconds + r->feature_seconds + r->record_seconds + r->store_seconds;
-    if (cpu > 0)
-        printf("processor time %.1f s: decoding %.0f %%, features %.0f %%, networks %.0f %%, store "
-               "%.0f %%\n",
-               cpu, 100 * r->decode_seconds / cpu, 100 * r->feature_seconds / cpu,
-               100 * r->record_seconds / cpu, 100 * r->store_seconds / cpu);
-    if (r->n_damaged > 0)
-        printf("%zu of them are damaged or cut short; what could be decoded is in the index\n",
-               r->n_damaged);
-}
-
-/* The contiguous files that queries scan. They can be rebuilt at any time, so a failure here costs
- * speed only. */
-static void refresh_derived(const dns_invocation *invocation, dns_store *store)
-{
-    dns_snapshot *snapshot = NULL;
-    dns_status status = dns_snapshot_open(&snapshot, store);
-    const dns_store_settings *settings = dns_store_settings_get(store);
-    static const dns_kind kinds[] = {DNS_KIND_COARSE, DNS_KIND_CODES, DNS_KIND_SELECTOR};
-    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0] && status == DNS_OK; i++)
-        if (settings->kept[kinds[i]])
-            status = dns_matrix_refresh(snapshot, kinds[i], NULL, NULL);
-    if (status != DNS_OK)
-        dns_complain(invocation, "queries will start slowly: %s", dns_status_message());
-    dns_snapshot_close(snapshot);
-}
-
 static int run(const dns_invocation *invocation)
 {
     const struct settings *s = invocation->settings;
@@ -201,7 +97,11 @@ static int run(const dns_invocation *invocation)
     DNS_TRY(dns_pool_create(&pool, s->jobs));
     dns_embedder_options options = embedder_options(s, dns_pool_size(pool));
     DNS_TRY(dns_embedder_create(&embedder, model, &options));
-    status = open_or_create(&store, invocation, embedder);
+    const dns_index_opening how = {.create = invocation->command == &dns_index_build,
+                                   .dry_run = s->dry_run,
+                                   .any_sampling = false,
+                                   .keep = s->keep};
+    status = dns_index_open_for(&store, directory, embedder, &how);
     if (status == DNS_ERR_NOTFOUND) {
         code = dns_index_open_failed(invocation, directory, status);
         status = DNS_OK;
@@ -218,11 +118,12 @@ static int run(const dns_invocation *invocation)
                                        .cancel = dns_interrupt_catch()};
     status = dns_ingest_run(&report, store, embedder, &list, &ingest);
     dns_terminal_close(&terminal);
-    print_report(invocation, &report, &list);
+    dns_index_print_report(invocation, &report, list.problems, list.n_problems, s->dry_run,
+                           s->json);
     if (status != DNS_OK)
         goto out;
     if (!s->dry_run)
-        refresh_derived(invocation, store);
+        dns_index_refresh(invocation, store);
     code = report.interrupted                             ? DNS_EXIT_INTERRUPTED
            : report.n_failures > 0 || list.n_problems > 0 ? DNS_EXIT_PARTIAL
                                                           : DNS_EXIT_OK;
@@ -243,6 +144,7 @@ static const struct settings defaults = {
 #define AT(field) offsetof(struct settings, field)
 static const dns_option options[] = {
     DNS_MODEL_OPTION(struct settings, model),
+    DNS_KEEP_OPTION(struct settings, keep),
     {.name = "files-from",
      .letter = 'f',
      .kind = DNS_OPTION_LIST,

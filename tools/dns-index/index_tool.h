@@ -6,7 +6,7 @@
 #include "program.h"
 
 extern const dns_command dns_index_build, dns_index_add, dns_index_remove, dns_index_list,
-    dns_index_stat, dns_index_verify, dns_index_repair;
+    dns_index_stat, dns_index_verify, dns_index_repair, dns_index_import, dns_index_tiers;
 
 /* Complains and returns the exit code: DNS_EXIT_NO_INDEX where there is none. */
 int dns_index_open_failed(const dns_invocation *invocation, const char *directory,

@@ -47,6 +47,18 @@ want 0 dns-index remove i.dns videos/birds.mp4
 want 1 dns-index remove i.dns videos/birds.mp4
 want 1 dns-index list i.dns
 
+# A second writer is told who writes. The first waits for names: it has the index open by then.
+cp "$CLIPS/city.mp4" videos
+want 0 dns-index build i.dns videos
+mkfifo names
+dns-index add i.dns --files-from names -q &
+first=$!
+exec 9>names
+want 11 dns-index add i.dns videos
+says "$first"
+exec 9>&-
+check "the first writer ends well" wait $first
+
 # Another model, a newer version, damage.
 want 0 dns-index build i.dns videos
 sed -i 's/"version": 1/"version": 99/' i.dns/index.json

@@ -35,12 +35,26 @@ DNS_API dns_embedder_options dns_embedder_options_default(void);
  * model without a backbone section. */
 DNS_API DNS_MUST_CHECK dns_status dns_embedder_create(dns_embedder **out, const dns_model *model,
                                                       const dns_embedder_options *options);
+/* The same without backbone and whitening, which the model then need not have: for region features
+ * of `dim` values that come from elsewhere. DNS_ERR_SHAPE when a network of the model takes vectors
+ * of another length. */
+DNS_API DNS_MUST_CHECK dns_status dns_embedder_create_for_features(dns_embedder **out,
+                                                                   const dns_model *model,
+                                                                   size_t dim);
 DNS_API void dns_embedder_free(dns_embedder *embedder);
 
 /* What an index made with this embedder says of itself: model, sampling, and the kinds that the
  * model can make (coarse, and of the fine ones the first it has: attention, binary, else the region
  * features). */
 DNS_API dns_store_settings dns_embedder_settings(const dns_embedder *embedder);
+
+/* Values of a region vector. */
+DNS_API size_t dns_embedder_dim(const dns_embedder *embedder);
+
+/* DNS_ERR_UNSUPPORTED when the settings ask for records of a network that the model lacks, which
+ * the message names. */
+DNS_API DNS_MUST_CHECK dns_status dns_embedder_check(const dns_embedder *embedder,
+                                                     const dns_store_settings *settings);
 
 /* Scratch of one thread. */
 typedef struct dns_embedder_session dns_embedder_session;
@@ -61,10 +75,17 @@ typedef struct dns_embedding {
     double decode_seconds, feature_seconds; /* processor time */
 } dns_embedding;
 
-/* Decodes a file. Errors: those of dns_media_open and dns_media_next; DNS_ERR_DECODE "no frames".
- */
+/* Decodes a file. Errors: those of dns_media_open and dns_media_next; DNS_ERR_DECODE "no frames";
+ * DNS_ERR_UNSUPPORTED when the embedder was made for features. */
 DNS_API DNS_MUST_CHECK dns_status dns_embed_file(dns_embedding *out, dns_embedder_session *session,
                                                  const char *path, dns_cancel *cancel);
+
+/* *out = region features x [n_frames, n_regions, dim of the embedder], already whitened, as an
+ * embedding: vectors that are not of unit length are brought to it, a video of fewer than 4 frames
+ * is appended to itself. Errors: DNS_ERR_ARG "no frames", DNS_ERR_RANGE (a value is not finite). */
+DNS_API DNS_MUST_CHECK dns_status dns_embed_features(dns_embedding *out,
+                                                     dns_embedder_session *session, const float *x,
+                                                     size_t n_frames, size_t n_regions);
 
 /* records[0 .. *n-1] = one of each kind that `kept` names (no meta), at most DNS_KIND_COUNT, from
  * region features, of whatever video they are. Payloads are borrowed from the session until the
