@@ -4,6 +4,7 @@
 
 #include "program.h"
 
-extern const dns_command dns_eval_parity, dns_eval_protocol, dns_eval_retrieval, dns_eval_speed;
+extern const dns_command dns_eval_parity, dns_eval_protocol, dns_eval_retrieval, dns_eval_speed,
+    dns_eval_scale;
 
 #endif

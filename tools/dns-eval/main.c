@@ -1,7 +1,8 @@
 #include "commands.h"
 
-static const dns_command *const commands[] = {&dns_eval_parity, &dns_eval_protocol,
-                                              &dns_eval_retrieval, &dns_eval_speed, NULL};
+static const dns_command *const commands[] = {&dns_eval_parity,    &dns_eval_protocol,
+                                              &dns_eval_retrieval, &dns_eval_speed,
+                                              &dns_eval_scale,     NULL};
 
 static const dns_program program = {
     .name = "dns-eval",
