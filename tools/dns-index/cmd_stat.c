@@ -18,6 +18,15 @@ static const char *networks_note(const dns_store_settings *settings)
     return "none";
 }
 
+double dns_index_bytes_a_video(const dns_store_stat *stat)
+{
+    uint64_t bytes = 0;
+    for (int kind = 0; kind < DNS_KIND_COUNT; kind++)
+        bytes += stat->kinds[kind].bytes;
+    size_t n = stat->kinds[DNS_KIND_META].n_records;
+    return n > 0 ? (double)bytes / (double)n : 0;
+}
+
 static void print_text(const char *directory, const dns_store *store, const dns_store_stat *stat,
                        const dns_digest *contents)
 {
@@ -42,6 +51,8 @@ static void print_text(const char *directory, const dns_store *store, const dns_
             printf("%-16s %10zu %14llu %14.0f\n", dns_kind_name((dns_kind)kind),
                    stat->kinds[kind].n_records, (unsigned long long)stat->kinds[kind].bytes,
                    (double)stat->kinds[kind].bytes / (double)stat->kinds[kind].n_records);
+    printf("%-16s %10zu %14.0f %14.0f\n", "all", n, dns_index_bytes_a_video(stat) * (double)n,
+           dns_index_bytes_a_video(stat));
 }
 
 static dns_status print_json(const char *directory, const dns_store *store,
@@ -70,6 +81,7 @@ static dns_status print_json(const char *directory, const dns_store *store,
     dns_json_put_integer(&w, "file_bytes", (int64_t)stat->file_bytes);
     dns_json_put_integer(&w, "free_bytes", (int64_t)stat->free_bytes);
     dns_json_put_integer(&w, "derived_bytes", (int64_t)stat->derived_bytes);
+    dns_json_put_number(&w, "bytes_a_video", dns_index_bytes_a_video(stat), 12);
     dns_json_begin_object(&w, "records");
     for (int kind = 0; kind < DNS_KIND_COUNT; kind++) {
         if (stat->kinds[kind].n_records == 0)

@@ -12,6 +12,9 @@ extern const dns_command dns_index_build, dns_index_add, dns_index_remove, dns_i
 int dns_index_open_failed(const dns_invocation *invocation, const char *directory,
                           dns_status status);
 
+/* Bytes of all records over the number of videos; 0 for an empty index. */
+double dns_index_bytes_a_video(const dns_store_stat *stat);
+
 /* How lists are written: --json, --ndjson, --csv; text otherwise. */
 typedef struct dns_format_options {
     bool json, ndjson, csv;

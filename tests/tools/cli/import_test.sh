@@ -39,6 +39,24 @@ says '"archive"'
 want 2 dns-index import j.dns "$DATA/features.npy" --keep archive
 says "dns-index tiers j.dns"
 
+# Another choice of kinds, without videos: through the archive and back; not from nothing.
+want 3 dns-index import t.dns "$DATA/features.npz" --keep regions:f32
+want 0 dns-index tiers t.dns --keep archive,codes --dry-run
+says "would be: 2 changed"
+want 0 dns-index tiers t.dns --keep archive,codes
+says "2 changed, 0 as they were, 0 failed; keeps coarse:F32,codes:U8,archive:I8"
+says "bytes a video:"
+want 0 dns-index verify t.dns
+want 0 dns-query t.dns vid_a --fine none
+want 0 dns-index tiers t.dns --keep regions:f16
+want 0 dns-query t.dns vid_a --fine regions
+want 0 dns-index tiers t.dns --keep coarse --json
+says '"changed": 2'
+want 12 dns-index tiers t.dns --keep regions
+says "neither archive nor regions records"
+want 2 dns-index tiers t.dns
+want 10 dns-index tiers nowhere.dns --keep regions
+
 # A limit on file sizes is a full disk; space given back, the import goes on.
 want 28 bash -c "ulimit -f 40; dns-index import full.dns '$DATA/features.npz' --keep regions:f32"
 want 3 dns-index import full.dns "$DATA/features.npz"
