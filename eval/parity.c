@@ -11,10 +11,7 @@
 #include "parity_set.h"
 
 static dns_status (*const families[])(dns_parity *p) = {
-    dns_parity_fine,
-    dns_parity_fine_training,
-    dns_parity_coarse,
-    dns_parity_coarse_training,
+    dns_parity_fine,     dns_parity_fine_training, dns_parity_coarse, dns_parity_coarse_training,
     dns_parity_selector,
 };
 

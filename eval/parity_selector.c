@@ -1,6 +1,6 @@
 /*
- * The selector: X.weights with X.expected and its share of `short`; and training steps, X.train with
- * X.train.inputs or train.inputs.
+ * The selector: X.weights with X.expected and its share of `short`; and training steps, X.train
+ * with X.train.inputs or train.inputs.
  */
 #include <stdio.h>
 #include <string.h>
@@ -236,8 +236,7 @@ out:
  * gradients are. */
 static dns_parity_rule rule_of(const struct step *s)
 {
-    return (dns_parity_rule){.tolerance =
-                                 s->n_pairs > 2 ? DNS_PARITY_FORWARD : DNS_PARITY_GRADIENT,
+    return (dns_parity_rule){.tolerance = s->n_pairs > 2 ? DNS_PARITY_FORWARD : DNS_PARITY_GRADIENT,
                              .unit = "largest"};
 }
 
@@ -281,8 +280,7 @@ static dns_status run_steps(struct step *s, size_t n_steps, double rate)
     const dns_adam adam = DNS_ADAM_INIT;
     for (size_t step = 0; step < n_steps; step++) {
         DNS_TRY(dns_selector_forward(s->trainer, s->logits, &s->batch));
-        s->losses[step] =
-            dns_loss_cross_entropy(s->dlogits, s->logits, s->labels, s->n_pairs);
+        s->losses[step] = dns_loss_cross_entropy(s->dlogits, s->logits, s->labels, s->n_pairs);
         dns_sigmoid(s->predictions, s->logits, s->n_pairs);
         dns_parameters_zero_gradients(parameters);
         DNS_TRY(dns_selector_backward(s->trainer, &s->batch, s->dlogits));
@@ -296,8 +294,8 @@ out:
 
 static dns_status name_the_rest(const struct step *s)
 {
-    static const char *const known[] = {"step0.",     "grad.",  "after3.", "running1.", "prediction",
-                                        "loss",       "losses", "scalar",  "coarse",    "label"};
+    static const char *const known[] = {"step0.", "grad.",  "after3.", "running1.", "prediction",
+                                        "loss",   "losses", "scalar",  "coarse",    "label"};
     for (size_t i = 0; i < dns_safetensors_count(s->train); i++) {
         const char *name = dns_safetensors_name(s->train, i);
         bool found = false;

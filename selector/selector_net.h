@@ -39,7 +39,7 @@ float *dns_selector_weight(const dns_selector *net, selector_tensor tensor);
 float *dns_selector_gradient(const dns_selector *net, selector_tensor tensor);
 
 /* means [n_frames, dim] = for each frame the mean over regions of gate * x. */
-void dns_selector_frame_means(float *means, const float *x, const float *gates, size_t n_frames, size_t n_regions,
-                              size_t dim);
+void dns_selector_frame_means(float *means, const float *x, const float *gates, size_t n_frames,
+                              size_t n_regions, size_t dim);
 
 #endif

@@ -11,8 +11,8 @@
 #include "dnsel/mlp.h"
 #include "selector_net.h"
 
-/* Gradients of the comparator are summed within groups of consecutive videos, then over the groups in order: as many
- * groups at most, whatever the number of threads. */
+/* Gradients of the comparator are summed within groups of consecutive videos, then over the groups
+ * in order: as many groups at most, whatever the number of threads. */
 enum { MOST_GROUPS = 64 };
 
 struct buffer {
@@ -20,8 +20,8 @@ struct buffer {
     size_t capacity;
 };
 
-/* What a video keeps from the way forward to the way back. Its map is side x side frames: the real ones and, in a padded
- * batch, what fills them up to a multiple of 4. */
+/* What a video keeps from the way forward to the way back. Its map is side x side frames: the real
+ * ones and, in a padded batch, what fills them up to a multiple of 4. */
 struct video {
     size_t side;
     struct buffer means; /* [n_frames, D] */
@@ -101,24 +101,15 @@ void dns_selector_trainer_free(dns_selector_trainer *t)
         dns_free(t->videos[i].out.data);
         dns_comparator_trace_free(&t->videos[i].trace);
     }
-    struct buffer *buffers[] = {&t->gates,
-                                &t->hidden,
-                                &t->dgates,
-                                &t->groups,
-                                &t->scalars,
-                                &t->dscalars,
-                                &t->inputs,
-                                &t->dinputs,
-                                &t->gradients[0],
-                                &t->gradients[1],
-                                &t->layers[0].z,
-                                &t->layers[0].y,
-                                &t->layers[0].mean,
-                                &t->layers[0].variance,
-                                &t->layers[1].z,
-                                &t->layers[1].y,
-                                &t->layers[1].mean,
-                                &t->layers[1].variance};
+    struct buffer *buffers[] = {&t->gates,          &t->hidden,
+                                &t->dgates,         &t->groups,
+                                &t->scalars,        &t->dscalars,
+                                &t->inputs,         &t->dinputs,
+                                &t->gradients[0],   &t->gradients[1],
+                                &t->layers[0].z,    &t->layers[0].y,
+                                &t->layers[0].mean, &t->layers[0].variance,
+                                &t->layers[1].z,    &t->layers[1].y,
+                                &t->layers[1].mean, &t->layers[1].variance};
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++)
         dns_free(buffers[i]->data);
     dns_free(t->first);
@@ -172,8 +163,9 @@ static dns_status check(const dns_selector_batch *b)
         if (n == 0)
             return dns_status_set(DNS_ERR_ARG, "video %zu of the batch: no frames", v);
         if (b->padded_frames != 0 ? n > b->padded_frames || b->padded_frames < 4 : n < 4)
-            return dns_status_set(DNS_ERR_SHAPE, "video %zu of the batch: %zu frames, padded to %zu",
-                                  v, n, b->padded_frames);
+            return dns_status_set(DNS_ERR_SHAPE,
+                                  "video %zu of the batch: %zu frames, padded to %zu", v, n,
+                                  b->padded_frames);
     }
     return DNS_OK;
 }
@@ -190,8 +182,8 @@ static size_t side_of(const dns_selector_batch *b, size_t n_frames)
 static dns_status comparator_input(dns_comparator_input *input, struct worker *w,
                                    const struct video *video, size_t n_frames)
 {
-    *input = (dns_comparator_input){
-        .map = video->map.data, .rows = video->side, .columns = video->side};
+    *input =
+        (dns_comparator_input){.map = video->map.data, .rows = video->side, .columns = video->side};
     if (video->side == n_frames)
         return DNS_OK;
     dns_status status = dns_reserve(&w->mask, &w->mask_capacity, video->side, sizeof *w->mask);
@@ -225,11 +217,11 @@ static dns_status forward_task(void *payload, size_t task, size_t worker)
             DNS_FAIL(DNS_ERR_RANGE, "video %zu of the batch is not finite", task);
     }
     memset(video->map.data, 0, side * side * sizeof(float));
-    DNS_TRY(dns_gemm_f32(false, true, n, n, dim, 1, means, dim, means, dim, 0, video->map.data,
-                         side));
+    DNS_TRY(
+        dns_gemm_f32(false, true, n, n, dim, 1, means, dim, means, dim, 0, video->map.data, side));
     DNS_TRY(comparator_input(&input, w, video, n));
-    DNS_TRY(dns_comparator_forward(video->out.data, &video->trace, &run->head, &input,
-                                   &w->comparator));
+    DNS_TRY(
+        dns_comparator_forward(video->out.data, &video->trace, &run->head, &input, &w->comparator));
     for (size_t i = 0; i < cells; i++)
         sum += (double)video->out.data[i];
     t->scalars.data[task] = (float)(sum / (double)cells);
@@ -305,8 +297,7 @@ out:
     return status;
 }
 
-dns_status dns_selector_forward(dns_selector_trainer *t, float *logits,
-                                const dns_selector_batch *b)
+dns_status dns_selector_forward(dns_selector_trainer *t, float *logits, const dns_selector_batch *b)
 {
     const dns_selector *net = t->net;
     dns_status status = DNS_OK;
@@ -480,9 +471,9 @@ dns_status dns_selector_backward(dns_selector_trainer *t, const dns_selector_bat
     DNS_TRY(grow(&t->dinputs, n * N_INPUTS));
     DNS_TRY(grow(&t->dscalars, b->n_videos));
     DNS_TRY(dns_linear_backward(t->gradients[1].data, dns_selector_gradient(net, LINEAR2_W),
-                                dns_selector_gradient(net, LINEAR2_B), dlogits,
-                                t->layers[1].y.data, dns_selector_weight(net, LINEAR2_W), n,
-                                net->shape.widths[1], 1, t->pool));
+                                dns_selector_gradient(net, LINEAR2_B), dlogits, t->layers[1].y.data,
+                                dns_selector_weight(net, LINEAR2_W), n, net->shape.widths[1], 1,
+                                t->pool));
     DNS_TRY(backward_hidden(t, b, 1, t->gradients[0].data, t->gradients[1].data));
     DNS_TRY(backward_hidden(t, b, 0, t->dinputs.data, t->gradients[0].data));
     if (b->videos == NULL)

@@ -4,7 +4,7 @@
 
 #include "dnsel/cpu.h"
 #include "dnsel/memory.h"
-#include "long_linear.h"
+#include "long_linear_tile.h"
 
 #if !defined(DNS_REAL_DOUBLE) && defined(__x86_64__)
 #include <immintrin.h>
@@ -41,28 +41,37 @@ AVX512 static void tile_avx512(float *y, size_t y_stride, const float *x, size_t
                                const float *w, size_t w_stride, size_t k)
 {
 #define ZERO(i) \
-    __m512 s##i##0 = _mm512_setzero_ps(), s##i##1 = s##i##0, s##i##2 = s##i##0, s##i##3 = s##i##0;
+    __m512 s##i##0 = _mm512_setzero_ps(), s##i##1 = s##i##0, s##i##2 = s##i##0, s##i##3 = s##i##0
 #define ADD(i)                                             \
     a = _mm512_maskz_loadu_ps(mask, x + i * x_stride + l); \
     s##i##0 = _mm512_fmadd_ps(a, b0, s##i##0);             \
     s##i##1 = _mm512_fmadd_ps(a, b1, s##i##1);             \
     s##i##2 = _mm512_fmadd_ps(a, b2, s##i##2);             \
-    s##i##3 = _mm512_fmadd_ps(a, b3, s##i##3);
+    s##i##3 = _mm512_fmadd_ps(a, b3, s##i##3)
 #define STORE(i)                                          \
     y[i * y_stride] += _mm512_reduce_add_ps(s##i##0);     \
     y[i * y_stride + 1] += _mm512_reduce_add_ps(s##i##1); \
     y[i * y_stride + 2] += _mm512_reduce_add_ps(s##i##2); \
-    y[i * y_stride + 3] += _mm512_reduce_add_ps(s##i##3);
-    ZERO(0) ZERO(1) ZERO(2) ZERO(3) for (size_t l = 0; l < k; l += LANES)
-    {
+    y[i * y_stride + 3] += _mm512_reduce_add_ps(s##i##3)
+    ZERO(0);
+    ZERO(1);
+    ZERO(2);
+    ZERO(3);
+    for (size_t l = 0; l < k; l += LANES) {
         __mmask16 mask = k - l >= LANES ? 0xffff : (__mmask16)((1u << (k - l)) - 1);
         __m512 a, b0 = _mm512_maskz_loadu_ps(mask, w + l),
                   b1 = _mm512_maskz_loadu_ps(mask, w + w_stride + l),
                   b2 = _mm512_maskz_loadu_ps(mask, w + 2 * w_stride + l),
                   b3 = _mm512_maskz_loadu_ps(mask, w + 3 * w_stride + l);
-        ADD(0) ADD(1) ADD(2) ADD(3)
+        ADD(0);
+        ADD(1);
+        ADD(2);
+        ADD(3);
     }
-    STORE(0) STORE(1) STORE(2) STORE(3)
+    STORE(0);
+    STORE(1);
+    STORE(2);
+    STORE(3);
 #undef ZERO
 #undef ADD
 #undef STORE
@@ -86,20 +95,24 @@ AVX2 static void half_tile_avx2(float *y, size_t y_stride, const float *x, size_
 #define ADD(j)                                 \
     c = _mm256_loadu_ps(w + j * w_stride + l); \
     s##j = _mm256_fmadd_ps(a, c, s##j);        \
-    t##j = _mm256_fmadd_ps(b, c, t##j);
+    t##j = _mm256_fmadd_ps(b, c, t##j)
 #define STORE(j)          \
     y[j] += sum_of(s##j); \
-    y[y_stride + j] += sum_of(t##j);
+    y[y_stride + j] += sum_of(t##j)
     for (; l + 8 <= k; l += 8) {
         __m256 a = _mm256_loadu_ps(x + l), b = _mm256_loadu_ps(x + x_stride + l), c;
-        ADD(0) ADD(1) ADD(2) ADD(3)
+        ADD(0);
+        ADD(1);
+        ADD(2);
+        ADD(3);
     }
-    STORE(0)
-    STORE(1) STORE(2) STORE(3)
+    STORE(0);
+    STORE(1);
+    STORE(2);
+    STORE(3);
 #undef ADD
 #undef STORE
-        for (; l < k; l++)
-    {
+    for (; l < k; l++) {
         for (size_t i = 0; i < 2; i++) {
             for (size_t j = 0; j < LONG_TILE; j++)
                 y[i * y_stride + j] += x[i * x_stride + l] * w[j * w_stride + l];

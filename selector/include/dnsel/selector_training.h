@@ -1,5 +1,6 @@
 /*
- * The way forward and back through the selector over a batch of pairs (spec/dns.md 7.6). The loss is the caller's:
+ * The way forward and back through the selector over a batch of pairs (spec/dns.md 7.6). The loss
+ * is the caller's:
  *
  *     dns_selector_forward(trainer, logits, &batch);
  *     loss = dns_loss_cross_entropy(dlogits, logits, labels, n_pairs);
@@ -21,9 +22,10 @@ extern "C" {
 
 typedef struct dns_selector_trainer dns_selector_trainer;
 
-/* `net` (made for training) and `pool` are borrowed. Errors: DNS_ERR_ARG for a net without gradients. */
-DNS_API DNS_MUST_CHECK dns_status dns_selector_trainer_create(dns_selector_trainer **out, dns_selector *net,
-                                                              dns_pool *pool);
+/* `net` (made for training) and `pool` are borrowed. Errors: DNS_ERR_ARG for a net without
+ * gradients. */
+DNS_API DNS_MUST_CHECK dns_status dns_selector_trainer_create(dns_selector_trainer **out,
+                                                              dns_selector *net, dns_pool *pool);
 DNS_API void dns_selector_trainer_free(dns_selector_trainer *trainer);
 
 /* Region vectors [n_frames, n_regions, D] of one video; borrowed. */
@@ -37,9 +39,9 @@ typedef struct dns_selector_pair {
 } dns_selector_pair;
 
 /*
- * `padded_frames` is the common length of a padded batch: every video is then read as if it were padded to it and masked,
- * as the published training does; with 0 at its own length, at least 4 frames, as in use. The two differ in videos whose
- * length is no multiple of 4 (spec/dns.md 6).
+ * `padded_frames` is the common length of a padded batch: every video is then read as if it were
+ * padded to it and masked, as the published training does; with 0 at its own length, at least 4
+ * frames, as in use. The two differ in videos whose length is no multiple of 4 (spec/dns.md 6).
  *
  * With `scalars` [n_videos] instead of videos only the MLP is trained.
  */
@@ -50,17 +52,21 @@ typedef struct dns_selector_batch {
     const dns_selector_pair *pairs;
     const float *coarse; /* [n_pairs] */
     size_t n_pairs;
-    const dns_dropout *dropout; /* after both hidden layers, published rate 0.5, another key every step; NULL: none */
+    const dns_dropout *dropout; /* after both hidden layers, published rate 0.5, another key every
+                                   step; NULL: none */
 } dns_selector_batch;
 
-/* logits [n_pairs], before the sigmoid. Batch norm takes the statistics of the batch, and the running ones follow.
- * Errors: DNS_ERR_ARG for a single pair, which has no variance, a video without frames and a pair of unknown videos;
- * DNS_ERR_SHAPE for a video longer than padded_frames, or shorter than 4 without padding; DNS_ERR_RANGE. */
+/* logits [n_pairs], before the sigmoid. Batch norm takes the statistics of the batch, and the
+ * running ones follow. Errors: DNS_ERR_ARG for a single pair, which has no variance, a video
+ * without frames and a pair of unknown videos; DNS_ERR_SHAPE for a video longer than padded_frames,
+ * or shorter than 4 without padding; DNS_ERR_RANGE. */
 DNS_API DNS_MUST_CHECK dns_status dns_selector_forward(dns_selector_trainer *trainer, float *logits,
                                                        const dns_selector_batch *batch);
 
-/* Adds to the net's gradients those of sum(dlogits * logits). `batch` is that of the last forward call, unchanged. */
-DNS_API DNS_MUST_CHECK dns_status dns_selector_backward(dns_selector_trainer *trainer, const dns_selector_batch *batch,
+/* Adds to the net's gradients those of sum(dlogits * logits). `batch` is that of the last forward
+ * call, unchanged. */
+DNS_API DNS_MUST_CHECK dns_status dns_selector_backward(dns_selector_trainer *trainer,
+                                                        const dns_selector_batch *batch,
                                                         const float *dlogits);
 
 /* Scalars [n_videos] of the last forward call; borrowed. */

@@ -7,7 +7,7 @@
 
 #include "dnsel/cpu.h"
 #include "dnsel/long_linear.h"
-#include "long_linear.h"
+#include "long_linear_tile.h"
 
 static void fill(dns_random *random, float *values, size_t n)
 {

@@ -1,6 +1,6 @@
 /* The inner loop of dnsel/long_linear.h, for each instruction set. */
-#ifndef DNSEL_LONG_LINEAR_KERNELS_H
-#define DNSEL_LONG_LINEAR_KERNELS_H
+#ifndef DNSEL_LONG_LINEAR_TILE_H
+#define DNSEL_LONG_LINEAR_TILE_H
 
 #include <stddef.h>
 
