@@ -1,6 +1,7 @@
 /* Help, man pages and completion from the tables. */
 #include "program.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -76,7 +77,7 @@ static void default_text(char *text, size_t size, const dns_command *command, co
         snprintf(text, size, "%llu", (unsigned long long)*(const uint64_t *)at);
         break;
     case DNS_OPTION_NUMBER:
-        if (*(const double *)at != 0)
+        if (*(const double *)at != 0 && isfinite(*(const double *)at))
             snprintf(text, size, "%g", *(const double *)at);
         break;
     case DNS_OPTION_CHOICE:
@@ -131,13 +132,28 @@ static void print_options(const dns_command *command, const dns_option *options)
     }
 }
 
+/* One example a line, two columns in, however the table writes them. */
+static void print_examples(const char *examples)
+{
+    for (const char *line = examples; *line != '\0';) {
+        line += strspn(line, " \n");
+        int n = (int)strcspn(line, "\n");
+        if (n > 0)
+            printf("  %.*s\n", n, line);
+        line += n;
+    }
+}
+
 void dns_help_command(const dns_program *program, const dns_command *command)
 {
-    printf("usage: %s%s%s [options] %s\n\n", program->name, command->name != NULL ? " " : "",
-           command->name != NULL ? command->name : "", command->synopsis);
+    const char *operands = command->synopsis != NULL ? command->synopsis : "";
+    printf("usage: %s%s%s [options]%s%s\n\n", program->name, command->name != NULL ? " " : "",
+           command->name != NULL ? command->name : "", operands[0] != '\0' ? " " : "", operands);
     wrap(command->description != NULL ? command->description : command->summary, 0, 0);
-    if (command->examples != NULL)
-        printf("\nExamples:\n%s", command->examples);
+    if (command->examples != NULL) {
+        printf("\nExamples:\n");
+        print_examples(command->examples);
+    }
     printf("\nOptions:\n");
     print_options(command, command->options);
     print_options(NULL, common_options);
@@ -198,7 +214,7 @@ static void man_command(const dns_program *program, const dns_command *c)
     printf(".SS ");
     char head[256];
     snprintf(head, sizeof head, "%s%s%s [options] %s", program->name, c->name != NULL ? " " : "",
-             c->name != NULL ? c->name : "", c->synopsis);
+             c->name != NULL ? c->name : "", c->synopsis != NULL ? c->synopsis : "");
     man_text(head);
     man_text(c->description != NULL ? c->description : c->summary);
     man_options(c, c->options);

@@ -73,7 +73,7 @@ typedef struct dns_invocation {
 
 typedef struct dns_command {
     const char *name;        /* NULL for a program without commands */
-    const char *synopsis;    /* operands, for example "INDEX PATH..." */
+    const char *synopsis;    /* operands, for example "INDEX PATH..."; NULL: none */
     const char *summary;     /* one line, lower case, no full stop */
     const char *description; /* paragraphs separated by blank lines */
     const char *examples;    /* one a line: "command  # what it does" */

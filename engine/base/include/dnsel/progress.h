@@ -4,11 +4,25 @@
 #ifndef DNSEL_PROGRESS_H
 #define DNSEL_PROGRESS_H
 
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 
 #include "dnsel/status.h"
+
+/* C++17 knows atomic_bool by another name; the bytes are the same. */
+#ifdef __cplusplus
+#include <atomic>
+typedef std::atomic<bool> dns_atomic_bool;
+#define DNS_RELAXED std::memory_order_relaxed
+#else
+#include <stdatomic.h>
+typedef atomic_bool dns_atomic_bool;
+#define DNS_RELAXED memory_order_relaxed
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 /* Called at most about ten times a second, from one thread at a time, never concurrently. `total`
  * is 0 when unknown; `unit` is a plural noun ("videos"). */
@@ -32,12 +46,12 @@ typedef struct dns_logger {
 
 /* Set by a signal handler or another thread; looked at between units of work. NULL means never. */
 typedef struct dns_cancel {
-    atomic_bool wanted;
+    dns_atomic_bool wanted;
 } dns_cancel;
 
 static inline bool dns_cancelled(dns_cancel *cancel)
 {
-    return cancel != NULL && atomic_load_explicit(&cancel->wanted, memory_order_relaxed);
+    return cancel != NULL && atomic_load_explicit(&cancel->wanted, DNS_RELAXED);
 }
 
 /* Seconds of the monotonic clock. */
@@ -49,5 +63,9 @@ DNS_API double dns_thread_seconds(void);
 /* Formats and hands a line to the logger; nothing happens when `logger` or its function is NULL. */
 DNS_API void dns_logger_print(const dns_logger *logger, dns_message_level level, const char *format,
                               ...) DNS_PRINTF(3, 4);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif
