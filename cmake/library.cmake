@@ -16,5 +16,15 @@ foreach(room IN LISTS rooms)
 endforeach()
 target_include_directories(dnsel INTERFACE $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
 install(TARGETS dnsel DESTINATION ${CMAKE_INSTALL_LIBDIR})
+# Relative to dnsel.pc itself, so that an installed tree can be moved and a prefix chosen when installing.
+file(RELATIVE_PATH pc_to_prefix ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig ${CMAKE_INSTALL_PREFIX})
+string(REGEX REPLACE "/$" "" pc_to_prefix ${pc_to_prefix})
 configure_file(cmake/dnsel.pc.in dnsel.pc @ONLY)
 install(FILES ${CMAKE_CURRENT_BINARY_DIR}/dnsel.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+
+# The models that ship, where the programs look for them (tools/common/default_model.c), and the pages on all of it.
+if(EXISTS ${PROJECT_SOURCE_DIR}/models/default/model.json)
+    install(DIRECTORY ${PROJECT_SOURCE_DIR}/models DESTINATION ${CMAKE_INSTALL_DATADIR}/dnsel)
+endif()
+install(FILES ${PROJECT_SOURCE_DIR}/README.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
+install(DIRECTORY ${PROJECT_SOURCE_DIR}/docs DESTINATION ${CMAKE_INSTALL_DOCDIR})
