@@ -59,10 +59,15 @@ struct run {
     float *fine;      /* NaN: not compared */
     uint32_t *routed; /* [n_routed], the most promising first */
     size_t n_routed;
-    struct candidate { /* [n_routed], by place in the index */
+    uint64_t *ids;     /* of the rows, when some were left out */
+    struct candidate { /* [n_routed] */
         uint64_t id;
         uint32_t row;
+        uint32_t n_frames; /* of the record; 0: not read */
+        double seconds;    /* the comparison took; 0: none made */
     } * candidates;
+    size_t first; /* of the candidates in hand */
+    size_t n_query_frames;
     double deadline; /* in dns_seconds; INFINITY: none */
 };
 
@@ -103,6 +108,26 @@ static dns_status rank_coarse(struct run *run)
         DNS_TRY(dns_scan_scores(run->coarse, &rows, vector->data, 1, run->s->pool));
 out:
     return status;
+}
+
+/* The videos before first_id are left out as if they were not there. The vectors have been read. */
+static dns_status leave_out(struct run *run)
+{
+    size_t n = 0;
+    if (run->o->first_id == 0)
+        return DNS_OK;
+    dns_status status = dns_alloc(&run->ids, run->rows.n_rows, sizeof *run->ids);
+    if (status != DNS_OK)
+        return status;
+    for (size_t i = 0; i < run->rows.n_rows; i++)
+        if (run->rows.ids[i] >= run->o->first_id) {
+            run->ids[n] = run->rows.ids[i];
+            run->coarse[n++] = run->coarse[i];
+        }
+    run->rows.n_rows = n;
+    run->rows.ids = run->ids;
+    run->rows.vectors = run->rows.scales = NULL;
+    return DNS_OK;
 }
 
 /* What the selector says of each pair, where there is one. */
@@ -152,7 +177,8 @@ static dns_status route(struct run *run)
     if (run->n_routed > 0)
         DNS_TRY(dns_router_choose(run->routed, run->n_routed, &input, &router));
     for (size_t i = 0; i < run->n_routed; i++)
-        run->candidates[i] = (struct candidate){run->rows.ids[run->routed[i]], run->routed[i]};
+        run->candidates[i] =
+            (struct candidate){.id = run->rows.ids[run->routed[i]], .row = run->routed[i]};
 out:
     return status;
 }
@@ -160,11 +186,12 @@ out:
 static dns_status fine_task(void *payload, size_t task, size_t worker)
 {
     struct run *run = payload;
-    const struct candidate *c = &run->candidates[task];
+    struct candidate *c = &run->candidates[run->first + task];
     dns_record record;
     if (dns_cancelled(run->o->cancel))
         return dns_status_set(DNS_ERR_CANCELLED, "interrupted");
-    if (dns_seconds() > run->deadline)
+    double start = dns_seconds();
+    if (start > run->deadline)
         return DNS_OK; /* keeps its coarse score */
     dns_status status =
         dns_snapshot_get(&record, run->snapshot, dns_fine_kind(run->s->fine), c->id, false);
@@ -180,10 +207,71 @@ static dns_status fine_task(void *payload, size_t task, size_t worker)
     if (!isfinite(run->fine[c->row]))
         return dns_status_set(DNS_ERR_CORRUPT, "video %llx: fine score is not finite",
                               (unsigned long long)c->id);
+    c->n_frames = (uint32_t)record.shape[0];
+    c->seconds = dns_seconds() - start;
     return DNS_OK;
 }
 
-/* With a time limit the most promising come first; otherwise the order on disk is the fastest. */
+static dns_status compare_next(struct run *run, size_t n)
+{
+    dns_status status = dns_pool_run(run->s->pool, n, fine_task, run);
+    run->first += n;
+    return status;
+}
+
+/* The searcher learns from the candidates first .. end-1 what comparisons cost. */
+static void learn_cost(struct run *run, size_t first, size_t end)
+{
+    size_t step = (end - first) / DNS_COST_SAMPLES + 1;
+    for (size_t i = first; i < end; i += step)
+        if (run->candidates[i].seconds > 0)
+            dns_fine_cost_add(&run->s->cost,
+                              (double)run->n_query_frames * run->candidates[i].n_frames,
+                              run->candidates[i].seconds);
+}
+
+/* Frames of a candidate that is still to be compared; of a missing record none. */
+static uint32_t candidate_frames(const void *payload, size_t i)
+{
+    const struct run *run = payload;
+    dns_record record;
+    dns_status status = dns_snapshot_get(&record, run->snapshot, dns_fine_kind(run->s->fine),
+                                         run->candidates[run->first + i].id, false);
+    return status == DNS_OK ? (uint32_t)record.shape[0] : 0;
+}
+
+/*
+ * Comparisons under a time limit, the most promising first. How many fit is decided at the start,
+ * by what comparisons cost so far; a first query finds that out with its best candidates, but for
+ * the very first of each worker, in which libraries set themselves up. The deadline still holds:
+ * a machine may slow down.
+ */
+static dns_status compare_in_time(struct run *run)
+{
+    enum { PROBES = 8 };
+    dns_status status = DNS_OK;
+    size_t n = run->n_routed, n_workers = dns_pool_size(run->s->pool), fit;
+    if (run->s->cost.n_seen == 0) {
+        size_t warm = n < n_workers ? n : n_workers;
+        DNS_TRY(compare_next(run, warm));
+        DNS_TRY(compare_next(run, n - warm < PROBES ? n - warm : PROBES));
+        learn_cost(run, warm, run->first);
+    }
+    size_t planned = run->first;
+    if (run->s->cost.n_seen > 0 && run->first < n) {
+        double left = 0.9 * (run->deadline - dns_seconds()) * (double)n_workers;
+        DNS_TRY(dns_fine_cost_plan(&fit, &run->s->cost, left, run->n_query_frames, n - run->first,
+                                   candidate_frames, run));
+        planned += fit;
+        DNS_TRY(compare_next(run, fit));
+        learn_cost(run, planned - fit, planned);
+    }
+    run->answer->n_planned = planned;
+out:
+    return status;
+}
+
+/* Without a time limit the order on disk is the fastest. */
 static dns_status rank_fine(struct run *run)
 {
     dns_status status = DNS_OK;
@@ -196,9 +284,14 @@ static dns_status rank_fine(struct run *run)
         goto out;
     DNS_TRY(need_record(&query, run->query, dns_fine_kind(run->s->fine)));
     DNS_TRY(dns_fine_set_query(run->s->ranker, query));
-    if (isinf(run->deadline))
+    run->n_query_frames = query->shape[0];
+    run->answer->n_planned = run->n_routed;
+    if (isinf(run->deadline)) {
         qsort(run->candidates, run->n_routed, sizeof *run->candidates, by_id);
-    DNS_TRY(dns_pool_run(run->s->pool, run->n_routed, fine_task, run));
+        DNS_TRY(compare_next(run, run->n_routed));
+    } else {
+        DNS_TRY(compare_in_time(run));
+    }
     for (size_t i = 0; i < n; i++)
         run->answer->n_pairs += !isnan(run->fine[i]);
 out:
@@ -214,9 +307,10 @@ static dns_status run_stages(struct run *run)
     DNS_TRY(dns_snapshot_open(&run->snapshot, run->s->store));
     DNS_TRY(dns_searcher_rows(&run->rows, run->s, run->snapshot));
     a->generation = dns_snapshot_generation(run->snapshot);
-    a->n_videos = run->rows.n_rows;
     double opened = dns_seconds();
     DNS_TRY(rank_coarse(run));
+    DNS_TRY(leave_out(run));
+    a->n_videos = run->rows.n_rows;
     double ranked = dns_seconds();
     DNS_TRY(judge(run));
     DNS_TRY(route(run));
@@ -251,6 +345,7 @@ dns_status dns_search(dns_answer **out, dns_searcher *searcher, const dns_query 
     else
         dns_answer_free(run.answer);
     dns_free(run.candidates);
+    dns_free(run.ids);
     dns_free(run.routed);
     dns_free(run.fine);
     dns_free(run.confidence);

@@ -5,6 +5,7 @@
 #include "dnsel/matrix.h"
 #include "dnsel/search.h"
 #include "fine.h"
+#include "fine_cost.h"
 
 struct dns_searcher {
     dns_store *store;
@@ -12,6 +13,7 @@ struct dns_searcher {
     dns_pool *pool;
     dns_fine fine;
     dns_fine_ranker *ranker; /* NULL with DNS_FINE_NONE */
+    struct dns_fine_cost cost;
     char *networks;
     /* Coarse vectors at the state last searched; kept while the index does not change. */
     dns_matrix *matrix;
@@ -32,7 +34,7 @@ bool dns_searcher_has_selector(const dns_searcher *s);
 DNS_MUST_CHECK dns_status dns_searcher_expected(const dns_searcher *s, float *expected,
                                                 const float *coarse, size_t n);
 
-/* confidence [rows->n_rows] that the coarse score is wrong. */
+/* confidence [rows->n_rows] that the coarse score is wrong. Of the rows only ids may be read. */
 DNS_MUST_CHECK dns_status dns_searcher_confidence(dns_searcher *s, float *confidence,
                                                   const dns_snapshot *snapshot, float query_scalar,
                                                   const dns_matrix_rows *rows, const float *coarse);

@@ -309,6 +309,119 @@ static void changes_are_seen_by_the_next_query(void **state)
     dns_searcher_close(searcher);
 }
 
+/* With time enough all are compared; with none a query is answered by what is there, the most
+ * promising having come first. */
+static void a_time_limit_is_planned_for(void **state)
+{
+    (void)state;
+    dns_pool *pool;
+    assert_ok(dns_pool_create(&pool, 2));
+    dns_searcher *searcher = open_searcher(pool, DNS_FINE_AUTO);
+    dns_search_options options = dns_search_options_default(), timed = options;
+    options.k = timed.k = 0;
+    timed.max_seconds = 1e6;
+    for (size_t round = 0; round < 3; round++) {
+        dns_answer *a = ask(searcher, VIDEOS, &options), *b = ask(searcher, VIDEOS, &timed);
+        assert_int_equal(b->n_planned, VIDEOS);
+        assert_int_equal(b->n_pairs, VIDEOS);
+        for (size_t i = 0; i < VIDEOS; i++) {
+            assert_string_equal(a->results[i].name, b->results[i].name);
+            assert_true(a->results[i].score == b->results[i].score);
+        }
+        dns_answer_free(a);
+        dns_answer_free(b);
+    }
+    timed.max_seconds = 1e-9;
+    dns_answer *answer = ask(searcher, VIDEOS, &timed);
+    assert_int_equal(answer->n_wanted, VIDEOS);
+    assert_int_equal(answer->n_planned, 0); /* what a comparison costs is known by now */
+    assert_int_equal(answer->n_pairs, 0);
+    assert_int_equal(answer->n_results, VIDEOS);
+    dns_answer_free(answer);
+    dns_searcher_close(searcher);
+    dns_pool_free(pool);
+}
+
+static void videos_before_the_first_are_not_there(void **state)
+{
+    (void)state;
+    dns_searcher *searcher = open_searcher(NULL, DNS_FINE_AUTO);
+    dns_search_options options = dns_search_options_default();
+    options.k = 0;
+    dns_answer *all = ask(searcher, VIDEOS, &options);
+    options.first_id = dns_id_of_name("video-20");
+    dns_answer *some = ask(searcher, VIDEOS, &options);
+    size_t n = 0;
+    for (size_t i = 0; i < all->n_results; i++) {
+        if (all->results[i].id < options.first_id)
+            continue;
+        assert_true(n < some->n_results);
+        assert_string_equal(some->results[n].name, all->results[i].name);
+        assert_true(some->results[n++].score == all->results[i].score);
+    }
+    assert_int_equal(n, some->n_results);
+    assert_int_equal(n, some->n_videos);
+    assert_true(n > 0 && n < VIDEOS);
+    dns_answer_free(some);
+    options.first_id = UINT64_MAX;
+    some = ask(searcher, VIDEOS, &options);
+    assert_int_equal(some->n_results, 0);
+    dns_answer_free(some);
+    dns_answer_free(all);
+    dns_searcher_close(searcher);
+}
+
+/* A model whose calibration section holds losses of 9 queries at 3 budgets. */
+static dns_status promise(double *share, const char *name, float last_share, double max_loss)
+{
+    char path[256];
+    float loss[9][3], shares[3] = {0, 0.25F, last_share};
+    dns_model *calibrated;
+    for (size_t q = 0; q < 9; q++) {
+        loss[q][0] = 0.5F;
+        loss[q][1] = 0.1F;
+        loss[q][2] = 0;
+    }
+    const dns_named_tensor tensors[] = {
+        {"budget.loss", {.dtype = DNS_F32, .rank = 2, .shape = {9, 3}, .data = loss}},
+        {"budget.share", {.dtype = DNS_F32, .rank = 1, .shape = {3}, .data = shares}}};
+    const dns_model_edit edits[] = {
+        {"name", "\"test\"", NULL, 0},
+        {"coarse", "{\"kind\":\"mean\",\"dim\":16}", NULL, 0},
+        {"similarity", "{\"direction\":\"query\",\"regions\":\"chamfer\"}", NULL, 0},
+        {"calibration", "{\"loss_bound\":0.5}", tensors, 2}};
+    snprintf(path, sizeof path, "%s/%s", test_folder(), name);
+    assert_ok(dns_model_edit_apply(path, edits, 4));
+    assert_ok(dns_model_open(&calibrated, path));
+    dns_searcher *searcher;
+    const dns_searcher_options options = {.fine = DNS_FINE_REGIONS};
+    assert_ok(dns_searcher_open(&searcher, store, calibrated, &options));
+    dns_status status = dns_searcher_promise(share, searcher, max_loss);
+    dns_searcher_close(searcher);
+    dns_model_close(calibrated);
+    return status;
+}
+
+/* The mean loss counts one more query, of the largest loss: (9 * 0.1 + 0.5) / 10 = 0.14. */
+static void a_promise_about_the_loss_becomes_a_budget(void **state)
+{
+    (void)state;
+    double share;
+    assert_ok(promise(&share, "calibrated", 1, 0.141));
+    assert_true(share == 0.25);
+    assert_ok(promise(&share, "calibrated", 1, 0.139));
+    assert_true(share == 1);
+    assert_ok(promise(&share, "calibrated", 1, 0.6));
+    assert_true(share == 0);
+    assert_status(promise(&share, "calibrated", 1, 0.04), DNS_ERR_NOTFOUND);
+    assert_status(promise(&share, "calibrated", 1, -1), DNS_ERR_ARG);
+    assert_status(promise(&share, "falling", 0.2F, 0.1), DNS_ERR_RANGE);
+    dns_searcher *searcher = open_searcher(NULL, DNS_FINE_AUTO);
+    assert_status(dns_searcher_promise(&share, searcher, 0.1), DNS_ERR_UNSUPPORTED);
+    assert_non_null(strstr(dns_status_message(), "calibration"));
+    dns_searcher_close(searcher);
+}
+
 static void mistakes_are_named(void **state)
 {
     (void)state;
@@ -356,6 +469,9 @@ int main(void)
         cmocka_unit_test(threads_and_k_change_nothing_else),
         cmocka_unit_test(stored_videos_are_queries_and_can_be_left_out),
         cmocka_unit_test(changes_are_seen_by_the_next_query),
+        cmocka_unit_test(a_time_limit_is_planned_for),
+        cmocka_unit_test(videos_before_the_first_are_not_there),
+        cmocka_unit_test(a_promise_about_the_loss_becomes_a_budget),
         cmocka_unit_test(mistakes_are_named),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

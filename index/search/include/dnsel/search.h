@@ -48,6 +48,14 @@ DNS_API dns_fine dns_searcher_fine(const dns_searcher *searcher);
 DNS_API bool dns_searcher_is_calibrated(const dns_searcher *searcher);
 /* The router that the model names. */
 DNS_API dns_router_options dns_searcher_model_router(const dns_searcher *searcher);
+/* *share = the smallest share of videos to compare finely (DNS_BUDGET_SHARE) with which the
+ * expected loss of a query is at most max_loss: conformal risk control (dns_budget_conformal) over
+ * the section "calibration" of the model: tensors "budget.loss" [queries, levels] and
+ * "budget.share" [levels], ascending, and by choice the number "loss_bound" (1). Errors:
+ * DNS_ERR_UNSUPPORTED (the model has none), DNS_ERR_SHAPE, DNS_ERR_RANGE, DNS_ERR_NOTFOUND (no
+ * share keeps this promise), DNS_ERR_ARG. */
+DNS_API DNS_MUST_CHECK dns_status dns_searcher_promise(double *share, const dns_searcher *searcher,
+                                                       double max_loss);
 /* One line that says which networks rank: "coarse: mean vector; fine: regions, Chamfer of both
  * directions". Borrowed. */
 DNS_API const char *dns_searcher_networks(const dns_searcher *searcher);
@@ -67,9 +75,12 @@ typedef struct dns_search_options {
     double amount;     /* of SHARE (0 to 1) and COUNT */
     bool model_router; /* the router that the model names, `router` otherwise */
     dns_router_options router;
-    double max_seconds; /* 0: none. Fine comparisons stop in time; what was reached is said */
+    double max_seconds; /* 0: none. As many fine comparisons, the most promising first, as will fit
+                         * by what earlier ones of this searcher cost; what was reached is said */
     double min_score;   /* results below are left out; -INFINITY: none */
-    bool exclude_self;  /* leave out the stored video that is itself the query */
+    uint64_t
+        first_id; /* videos with a smaller id are left out before anything is ranked; 0: none */
+    bool exclude_self; /* leave out the stored video that is itself the query */
     dns_cancel *cancel;
 } dns_search_options;
 
@@ -92,9 +103,11 @@ typedef struct dns_result {
 typedef struct dns_answer {
     dns_result *results; /* score descending, then id ascending */
     size_t n_results;
-    uint64_t generation;      /* of the one state of the index that was searched */
-    size_t n_videos;          /* ranked by the coarse student */
-    size_t n_wanted, n_pairs; /* fine comparisons: by the budget; made (fewer when time ran out) */
+    uint64_t generation; /* of the one state of the index that was searched */
+    size_t n_videos;     /* ranked by the coarse student */
+    size_t n_wanted;     /* fine comparisons by the budget, */
+    size_t n_planned;    /* of them those that would fit into max_seconds, */
+    size_t n_pairs;      /* and those made */
     dns_router router;
     double open_seconds, coarse_seconds, route_seconds, fine_seconds;
 } dns_answer;
