@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "all_pairs.h"
 #include "default_model.h"
 #include "dnsel/file.h"
 #include "dnsel/memory.h"
@@ -14,11 +15,11 @@
 #include "terminal.h"
 
 struct settings {
-    const char *model, *rerank;
+    const char *model, *rerank, *resume;
     size_t k, jobs;
     int fine, router;
-    double min_score, max_ms, max_seconds;
-    bool json, ndjson, csv, null, exclude_self;
+    double min_score, max_ms, max_seconds, max_loss;
+    bool all, json, ndjson, csv, null, exclude_self;
 };
 
 /* Everything that answers queries. */
@@ -60,6 +61,15 @@ static dns_status open_work(struct work *w, const char *directory)
     DNS_TRY(dns_pool_create(&w->pool, s->jobs));
     const dns_searcher_options options = {.pool = w->pool, .fine = (dns_fine)s->fine};
     DNS_TRY(dns_searcher_open(&w->searcher, w->store, w->model, &options));
+    if (s->max_loss > 0) {
+        w->options.budget = DNS_BUDGET_SHARE;
+        status = dns_searcher_promise(&w->options.amount, w->searcher, s->max_loss);
+        if (status != DNS_OK) {
+            status = status == DNS_ERR_NOTFOUND ? DNS_ERR_ARG : status;
+            dns_status_context(status, "--max-loss");
+            goto out;
+        }
+    }
     w->output = (dns_query_output){.format = s->ndjson ? DNS_FORMAT_NDJSON
                                              : s->json ? DNS_FORMAT_JSON
                                              : s->csv  ? DNS_FORMAT_CSV
@@ -179,9 +189,45 @@ static int exit_code(const struct work *w)
     return w->n_found > 0 ? DNS_EXIT_OK : DNS_EXIT_NONE;
 }
 
+/* --all: exit code as for queries, "found" being a pair. */
+static dns_status answer_all(int *code, struct work *w)
+{
+    const struct settings *s = w->s;
+    dns_all_pairs all = {.invocation = w->invocation,
+                         .store = w->store,
+                         .searcher = w->searcher,
+                         .options = w->options,
+                         .min_score = isinf(s->min_score) ? DNS_ALL_MIN_SCORE : s->min_score,
+                         .ndjson = s->ndjson,
+                         .resume = s->resume};
+    dns_status status = dns_all_pairs_run(&all);
+    *code = all.n_failed > 0 ? DNS_EXIT_PARTIAL : all.n_pairs > 0 ? DNS_EXIT_OK : DNS_EXIT_NONE;
+    return status;
+}
+
+/* Operands and options that contradict each other. */
+static const char *mistake(const dns_invocation *invocation)
+{
+    const struct settings *s = invocation->settings;
+    if (!s->all && invocation->n_operands < 2)
+        return "give a video to look for, or --all";
+    if (s->all && invocation->n_operands > 1)
+        return "--all takes an index and no video";
+    if (s->all && (s->json || s->csv))
+        return "--all streams text or --ndjson";
+    if (!s->all && s->resume != NULL)
+        return "--resume goes with --all";
+    return NULL;
+}
+
 static int run(const dns_invocation *invocation)
 {
     struct work w = {.invocation = invocation, .s = invocation->settings};
+    const char *wrong = mistake(invocation);
+    if (wrong != NULL) {
+        dns_complain(invocation, "%s", wrong);
+        return DNS_EXIT_FATAL;
+    }
     const char *directory = invocation->operands[0];
     int code = DNS_EXIT_OK;
     dns_status status = open_work(&w, directory);
@@ -193,6 +239,10 @@ static int run(const dns_invocation *invocation)
     }
     if (status != DNS_OK)
         goto out;
+    if (w.s->all) {
+        status = answer_all(&code, &w);
+        goto out;
+    }
     dns_query_output_begin(&w.output);
     for (size_t i = 1; i < invocation->n_operands && status == DNS_OK; i++)
         status = strcmp(invocation->operands[i], "-") == 0 ? handle_list(&w)
@@ -238,12 +288,29 @@ static const dns_option options[] = {
      .kind = DNS_OPTION_NUMBER,
      .offset = AT(max_ms),
      .value = "MS",
-     .help = "stop comparing after so many milliseconds; the answer says how far it came"},
+     .help = "compare as many, the most promising first, as fit into so many milliseconds; the "
+             "answer says how far it came"},
+    {.name = "max-loss",
+     .kind = DNS_OPTION_NUMBER,
+     .offset = AT(max_loss),
+     .value = "X",
+     .help = "compare so many that the expected loss of a query is at most X, as the model's "
+             "calibration promises; in place of --rerank"},
     {.name = "min-score",
      .kind = DNS_OPTION_NUMBER,
      .offset = AT(min_score),
      .value = "X",
-     .help = "leave out results with a lower score"},
+     .help = "leave out results with a lower score; for --all 0.8 unless given"},
+    {.name = "all",
+     .kind = DNS_OPTION_FLAG,
+     .offset = AT(all),
+     .help = "every video of the index against the rest: groups of near-duplicates, each pair "
+             "once"},
+    {.name = "resume",
+     .kind = DNS_OPTION_STRING,
+     .offset = AT(resume),
+     .value = "FILE",
+     .help = "with --all: note in FILE which videos are done, and go on after those noted there"},
     {.name = "exclude-self",
      .kind = DNS_OPTION_FLAG,
      .offset = AT(exclude_self),
@@ -277,7 +344,7 @@ static const dns_option options[] = {
 };
 const dns_command dns_query_search = {
     .name = "search",
-    .synopsis = "INDEX VIDEO...",
+    .synopsis = "INDEX [VIDEO...]",
     .summary = "rank the videos of an index by their likeness to a video",
     .description = "Ranks the videos of INDEX by their likeness to each VIDEO: a file, or a video "
                    "of the index given by its path or id; - "
@@ -285,14 +352,21 @@ const dns_command dns_query_search = {
                    "that the router picks are compared "
                    "finely. The word 'search' may be left out.\n\nScores are between 0 and 1. A "
                    "video that is in the index is found "
-                   "as its own best copy unless --exclude-self is given.",
+                   "as its own best copy unless --exclude-self is given.\n\nWith --all every video "
+                   "is compared "
+                   "with those of higher id, and its near-duplicates among them are written as "
+                   "they are found. "
+                   "Where the index has a fine tier, only pairs that it compared count. An "
+                   "interrupted run with "
+                   "--resume goes on where it was; a crash repeats at most the group in hand.",
     .examples = "  dns-query films.dns clip.mp4\n"
                 "  dns-query films.dns clip.mp4 -k 3 --rerank 5% --ndjson\n"
-                "  ls *.mp4 | dns-query films.dns - --csv\n",
+                "  ls *.mp4 | dns-query films.dns - --csv\n"
+                "  dns-query films.dns --all --ndjson --resume films.done > pairs.ndjson\n",
     .options = options,
     .settings_size = sizeof(struct settings),
     .defaults = &defaults,
-    .min_operands = 2,
+    .min_operands = 1,
     .max_operands = SIZE_MAX,
     .run = run,
 };

@@ -54,6 +54,7 @@ static void put_json(dns_query_output *o, const char *query, const dns_answer *a
     dns_json_put_integer(w, "videos", (int64_t)a->n_videos);
     dns_json_put_integer(w, "pairs", (int64_t)a->n_pairs);
     dns_json_put_integer(w, "pairs_wanted", (int64_t)a->n_wanted);
+    dns_json_put_integer(w, "pairs_planned", (int64_t)a->n_planned);
     dns_json_put_string(w, "router", dns_router_name(a->router));
     dns_json_end_object(w);
     if (o->format == DNS_FORMAT_NDJSON)
@@ -106,12 +107,13 @@ static void put_text(dns_query_output *o, const char *query, const dns_answer *a
     if (a->n_results == 0)
         printf("       nothing found\n");
     if (!o->quiet)
-        printf("       %zu videos ranked, %zu compared finely (router %s): query %.0f ms, open "
-               "%.1f ms, coarse %.1f ms, "
-               "fine %.1f ms\n",
-               a->n_videos, a->n_pairs, dns_router_name(a->router), 1e3 * embed_seconds,
-               1e3 * a->open_seconds, 1e3 * (a->coarse_seconds + a->route_seconds),
-               1e3 * a->fine_seconds);
+        printf(
+            "       %zu videos ranked, %zu of %zu compared finely (router %s): query %.0f ms, open "
+            "%.1f ms, coarse %.1f ms, "
+            "fine %.1f ms\n",
+            a->n_videos, a->n_pairs, a->n_wanted, dns_router_name(a->router), 1e3 * embed_seconds,
+            1e3 * a->open_seconds, 1e3 * (a->coarse_seconds + a->route_seconds),
+            1e3 * a->fine_seconds);
 }
 
 void dns_query_output_put(dns_query_output *o, const char *query, const dns_answer *answer,

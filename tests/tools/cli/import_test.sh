@@ -39,6 +39,34 @@ says '"archive"'
 want 2 dns-index import j.dns "$DATA/features.npy" --keep archive
 says "dns-index tiers j.dns"
 
+# All pairs: two videos with the same features are found, once; what is done is not done again.
+rm -rf d.dns
+want 3 dns-index import d.dns "$DATA/features.npz"
+want 1 dns-query d.dns --all --min-score 0.99
+want 0 dns-index import d.dns "$DATA/features.npy"
+want 0 dns-query d.dns --all --ndjson --min-score 0.99 --resume done
+says '"schema":"dnsel.duplicates/1","id":"'
+says '"duplicates":[{"id":"'
+says '"score":1'
+check "each pair once" test "$(grep -c schema "$work/out")" = 1
+check "all are done" test "$(grep -cE '^[0-9a-f]{16}$' done)" = 3
+want 1 dns-query d.dns --all --ndjson --min-score 0.99 --resume done
+head -c -1 done >cut && mv cut done # the last line was not finished: it is done again
+want 1 dns-query d.dns --all --min-score 0.99 --resume done
+check "all are done" test "$(sort -u done | grep -cE '^[0-9a-f]{16}$')" = 3
+want 12 dns-query i.dns --all --min-score 0.99 --resume done
+want 0 dns-query d.dns --all --min-score 0.99 --rerank 1
+want 2 dns-query d.dns --all --json
+want 2 dns-query d.dns --all vid_a
+want 2 dns-query d.dns
+want 2 dns-query d.dns vid_a --resume done
+
+# Budgets of time and of loss.
+want 0 dns-query d.dns vid_a --max-ms 10000 --ndjson
+says '"pairs":3,"pairs_wanted":3,"pairs_planned":3'
+want 12 dns-query d.dns vid_a --max-loss 0.1
+says "no calibration of budgets"
+
 # Another choice of kinds, without videos: through the archive and back; not from nothing.
 want 3 dns-index import t.dns "$DATA/features.npz" --keep regions:f32
 want 0 dns-index tiers t.dns --keep archive,codes --dry-run

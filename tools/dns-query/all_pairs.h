@@ -1,0 +1,27 @@
+/* --all: every video of an index against the rest. */
+#ifndef DNS_ALL_PAIRS_H
+#define DNS_ALL_PAIRS_H
+
+#include "dnsel/search.h"
+#include "program.h"
+
+/* Pairs below this score are left out unless --min-score says otherwise. */
+#define DNS_ALL_MIN_SCORE 0.8
+
+typedef struct dns_all_pairs {
+    const dns_invocation *invocation;
+    dns_store *store;
+    dns_searcher *searcher;
+    dns_search_options options; /* budget, router, time, cancel; of each query */
+    double min_score;
+    bool ndjson;
+    const char *resume;       /* file of ids that are done; NULL: none */
+    size_t n_pairs, n_failed; /* out */
+} dns_all_pairs;
+
+/* Writes the duplicates of each video among those of higher id as they are found, so that each pair
+ * comes once. Damaged videos cost a line each. DNS_ERR_CANCELLED when interrupted: with `resume`
+ * another run goes on. */
+DNS_MUST_CHECK dns_status dns_all_pairs_run(dns_all_pairs *all);
+
+#endif
