@@ -1,5 +1,6 @@
 #include "dnsel/remake.h"
 
+#include <fenv.h>
 #include <math.h>
 #include <stdio.h>
 
@@ -178,6 +179,7 @@ static dns_status open_encoder(writer *w, const AVFrame *frame, const dns_remake
     e->flags |= AV_CODEC_FLAG_BITEXACT | AV_CODEC_FLAG_GLOBAL_HEADER;
     if (is_x264) {
         av_dict_set(&options, "preset", "veryfast", 0);
+        av_dict_set(&options, "mbtree", "0", 0); /* it reads memory that x264 never wrote */
         av_dict_set_int(&options, "crf", 48 - 35 * o->quality / 100, 0);
     } else {
         e->flags |= AV_CODEC_FLAG_QSCALE;
@@ -305,6 +307,7 @@ static dns_status make(writer *w, const char *path, dns_graph *graph, reader *re
     if (frame == NULL)
         DNS_FAIL(DNS_ERR_NOMEM, "no memory for a frame");
     for (;;) {
+        DNS_TRY(dns_source_check(readers[0].source));
         status = dns_graph_take(graph, frame, &wanted);
         if (status == DNS_EOF)
             break;
@@ -339,6 +342,10 @@ dns_status dns_remake_file(const char *path, const dns_remake_input *inputs, siz
     dns_graph graph = {0};
     writer w = {0};
     char tail[160];
+    fenv_t caller; /* floating-point numbers as everywhere, whatever the caller's thread does with
+                      denormals */
+    fegetenv(&caller);
+    fesetenv(FE_DFL_ENV);
     media.max_pixels = o.max_pixels;
     media.max_seconds = o.max_seconds;
     media.cancel = o.cancel;
@@ -362,5 +369,6 @@ out:
     dns_graph_close(&graph);
     for (size_t i = 0; i < DNS_REMAKE_INPUTS; i++)
         reader_close(&readers[i]);
+    fesetenv(&caller);
     return status;
 }

@@ -1,3 +1,4 @@
+#include <fenv.h>
 #include <string.h>
 
 #include <libavcodec/avcodec.h>
@@ -94,8 +95,12 @@ static dns_status frame_of(AVFrame **out, const dns_pictures *pictures, size_t i
     }
     size_t row = 3 * pictures->width;
     const uint8_t *pixels = pictures->pixels + i * pictures->height * row;
-    for (size_t y = 0; y < pictures->height; y++)
-        memcpy(frame->data[0] + (ptrdiff_t)y * frame->linesize[0], pixels + y * row, row);
+    for (size_t y = 0; y < pictures->height; y++) {
+        uint8_t *to = frame->data[0] + (ptrdiff_t)y * frame->linesize[0];
+        memcpy(to, pixels + y * row, row);
+        if (pictures->width % 2 != 0) /* swscale takes chroma from pairs, the last one too */
+            memcpy(to + row, to + row - 3, 3);
+    }
     *out = frame;
     return DNS_OK;
 }
@@ -175,7 +180,10 @@ dns_status dns_remake_pictures(dns_pictures *out, const dns_pictures *inputs, si
     size_t next[DNS_REMAKE_INPUTS] = {0}, capacity = 0;
     AVFrame *frame = NULL;
     const char *tail = quality > 0 ? "scale=out_range=pc,format=yuvj420p" : "format=rgb24";
+    fenv_t caller; /* as in dns_remake_file */
     *out = (dns_pictures){0};
+    fegetenv(&caller);
+    fesetenv(FE_DFL_ENV);
     DNS_TRY(check_inputs(inputs, n_inputs, quality));
     for (size_t i = 0; i < n_inputs; i++)
         ends[i] = (dns_graph_input){
@@ -199,6 +207,7 @@ out:
     jpeg_close(&j);
     dns_graph_close(&back);
     dns_graph_close(&graph);
+    fesetenv(&caller);
     if (status != DNS_OK)
         dns_pictures_free(out);
     return status;

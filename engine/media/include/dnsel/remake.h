@@ -4,9 +4,9 @@
  *
  * The graph is a description in FFmpeg's language, with inputs [0], [1], ... and the output [out]:
  * "[0]hflip[a];[a][1]overlay=10:10[out]". It must come from the program, never from outside: some
- * filters open files. Inputs arrive upright, as yuv420p in BT.601, with square pixels and their
- * first frame at time 0. Everything runs on the calling thread, and the same call gives the same
- * bytes with the same libraries.
+ * filters open files, and an endless one is never interrupted. Inputs arrive upright, as yuv420p in
+ * BT.601, with square pixels and their first frame at time 0. Everything runs on the calling
+ * thread, and the same call gives the same bytes with the same libraries.
  */
 #ifndef DNSEL_REMAKE_H
 #define DNSEL_REMAKE_H
