@@ -6,12 +6,14 @@
 #include "dnsel/coarse.h"
 #include "dnsel/memory.h"
 #include "dnsel/scan.h"
+#include "dnsel/selector.h"
 #include "dnsel/visil.h"
 
 struct dns_record_makers {
     size_t dim;
     dns_coarse *coarse;
-    dns_visil *attention, *binary; /* NULL: the model has none */
+    dns_selector *selector; /* NULL: the model has none; likewise below */
+    dns_visil *attention, *binary;
 };
 
 /* A block that holds the payload of one kind until the next video. */
@@ -24,7 +26,9 @@ struct block {
 struct dns_record_session {
     const dns_record_makers *makers;
     dns_coarse_session *coarse;
+    dns_selector_session *selector;
     dns_visil_session *attention, *binary;
+    float scalar;
     float *vector; /* the coarse vector */
     struct block blocks[DNS_KIND_COUNT];
     void *archive;
@@ -41,6 +45,8 @@ dns_status dns_record_makers_create(dns_record_makers **out, const dns_model *mo
     if (dns_coarse_shape_of(m->coarse)->dim != dim)
         DNS_FAIL(DNS_ERR_SHAPE, "model '%s' takes vectors of %zu values, not of %zu",
                  dns_model_name(model), dns_coarse_shape_of(m->coarse)->dim, dim);
+    if (dns_model_section(model, "selector") != NULL)
+        DNS_TRY(dns_selector_from_model(&m->selector, model));
     if (dns_model_section(model, "fine_attention") != NULL)
         DNS_TRY(dns_visil_from_model(&m->attention, model, "fine_attention"));
     if (dns_model_section(model, "fine_binary") != NULL)
@@ -57,6 +63,7 @@ void dns_record_makers_free(dns_record_makers *m)
     if (m == NULL)
         return;
     dns_coarse_free(m->coarse);
+    dns_selector_free(m->selector);
     dns_visil_free(m->attention);
     dns_visil_free(m->binary);
     dns_free(m);
@@ -67,6 +74,8 @@ void dns_record_makers_kept(const dns_record_makers *m, bool kept[DNS_KIND_COUNT
 {
     kept[DNS_KIND_COARSE] = true;
     dtype[DNS_KIND_COARSE] = DNS_F32;
+    kept[DNS_KIND_SELECTOR] = m->selector != NULL;
+    dtype[DNS_KIND_SELECTOR] = DNS_F32;
     kept[DNS_KIND_FINE_ATTENTION] = m->attention != NULL;
     dtype[DNS_KIND_FINE_ATTENTION] = DNS_I8;
     kept[DNS_KIND_FINE_BINARY] = m->attention == NULL && m->binary != NULL;
@@ -86,6 +95,8 @@ dns_status dns_record_session_create(dns_record_session **out, const dns_record_
     s->makers = m;
     DNS_TRY(dns_coarse_session_create(&s->coarse, m->coarse, NULL));
     DNS_TRY(dns_alloc(&s->vector, dns_coarse_shape_of(m->coarse)->out, sizeof *s->vector));
+    if (m->selector != NULL)
+        DNS_TRY(dns_selector_session_create(&s->selector, m->selector));
     if (m->attention != NULL)
         DNS_TRY(dns_visil_session_create(&s->attention, m->attention));
     if (m->binary != NULL)
@@ -108,6 +119,7 @@ void dns_record_session_free(dns_record_session *s)
     dns_free(s->archive);
     dns_free(s->vector);
     dns_coarse_session_free(s->coarse);
+    dns_selector_session_free(s->selector);
     dns_visil_session_free(s->attention);
     dns_visil_session_free(s->binary);
     dns_free(s);
@@ -158,6 +170,14 @@ static dns_status make_codes(dns_record *out, dns_record_session *s, const dns_e
     }
     out->shape[0] = (dim + 7) / 8;
     return dns_codes_from_f32(b->data, s->vector, 1, dim);
+}
+
+static dns_status make_selector(dns_record *out, dns_record_session *s, const dns_embedding *e,
+                                dns_dtype dtype)
+{
+    (void)dtype;
+    *out = vector_record(DNS_KIND_SELECTOR, &s->scalar, 1);
+    return dns_selector_scalar(s->selector, &s->scalar, e->regions, e->n_frames, e->n_regions);
 }
 
 static dns_status make_fine(dns_record *out, dns_record_session *s, dns_visil_session *visil,
@@ -226,15 +246,20 @@ static const struct {
     dns_status (*make)(dns_record *out, dns_record_session *s, const dns_embedding *e,
                        dns_dtype dtype);
 } makers[] = {
-    {DNS_KIND_COARSE, make_coarse},      {DNS_KIND_CODES, make_codes},
+    {DNS_KIND_COARSE, make_coarse},
+    {DNS_KIND_CODES, make_codes},
 
-    {DNS_KIND_FINE_BINARY, make_binary}, {DNS_KIND_FINE_ATTENTION, make_attention},
-    {DNS_KIND_REGIONS, make_regions},    {DNS_KIND_ARCHIVE, make_archive},
+    {DNS_KIND_SELECTOR, make_selector},
+    {DNS_KIND_FINE_BINARY, make_binary},
+    {DNS_KIND_FINE_ATTENTION, make_attention},
+    {DNS_KIND_REGIONS, make_regions},
+    {DNS_KIND_ARCHIVE, make_archive},
 };
 
 static bool can_make(const dns_record_makers *m, dns_kind kind)
 {
-    return kind != DNS_KIND_SELECTOR && !(kind == DNS_KIND_FINE_BINARY && m->binary == NULL) &&
+    return !(kind == DNS_KIND_SELECTOR && m->selector == NULL) &&
+           !(kind == DNS_KIND_FINE_BINARY && m->binary == NULL) &&
            !(kind == DNS_KIND_FINE_ATTENTION && m->attention == NULL);
 }
 

@@ -72,6 +72,7 @@ dns_status dns_searcher_open(dns_searcher **out, dns_store *store, const dns_mod
     DNS_TRY(choose_fine(&s->fine, settings, options->fine));
     if (s->fine != DNS_FINE_NONE)
         DNS_TRY(dns_fine_ranker_create(&s->ranker, model, s->fine, dns_pool_size(s->pool)));
+    DNS_TRY(dns_searcher_load_judges(s));
     DNS_TRY(describe_networks(s));
     *out = s;
     s = NULL;
@@ -87,6 +88,9 @@ void dns_searcher_close(dns_searcher *s)
     dns_matrix_close(s->matrix);
     dns_snapshot_close(s->query_snapshot);
     dns_fine_ranker_free(s->ranker);
+    dns_selector_session_free(s->selector_session);
+    dns_selector_free(s->selector);
+    dns_calibration_free(s->calibration);
     dns_free(s->networks);
     dns_free(s);
 }

@@ -2,8 +2,10 @@
 #ifndef DNS_SEARCHER_H
 #define DNS_SEARCHER_H
 
+#include "dnsel/calibration.h"
 #include "dnsel/matrix.h"
 #include "dnsel/search.h"
+#include "dnsel/selector.h"
 #include "fine.h"
 #include "fine_cost.h"
 
@@ -14,6 +16,10 @@ struct dns_searcher {
     dns_fine fine;
     dns_fine_ranker *ranker; /* NULL with DNS_FINE_NONE */
     struct dns_fine_cost cost;
+    /* NULL: the model has none, or the index keeps no selector records. */
+    dns_selector *selector;
+    dns_selector_session *selector_session;
+    dns_calibration *calibration;
     char *networks;
     /* Coarse vectors at the state last searched; kept while the index does not change. */
     dns_matrix *matrix;
@@ -27,6 +33,8 @@ struct dns_searcher {
 DNS_MUST_CHECK dns_status dns_searcher_rows(dns_matrix_rows *out, dns_searcher *s,
                                             const dns_snapshot *snapshot);
 
+/* Selector and calibration of the model, where index and model have them. */
+DNS_MUST_CHECK dns_status dns_searcher_load_judges(dns_searcher *s);
 bool dns_searcher_has_selector(const dns_searcher *s);
 
 /* expected [n] = what fine / 2 + 1/2 to expect of each coarse score; coarse / 2 + 1/2 without
