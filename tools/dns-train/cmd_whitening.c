@@ -7,6 +7,7 @@
 #include "dnsel/file_list.h"
 #include "dnsel/memory.h"
 #include "dnsel/whitening_training.h"
+#include "frame_edits.h"
 #include "terminal.h"
 
 enum { CALIBRATION_FRAMES = 64, RANGE_DIGITS = 17 };
@@ -14,7 +15,7 @@ enum { CALIBRATION_FRAMES = 64, RANGE_DIGITS = 17 };
 struct settings {
     dns_string_list videos;
     const char *out, *backbone;
-    size_t dim, frames, jobs, short_side;
+    size_t dim, frames, copies, jobs, short_side;
     uint64_t seed;
     int geometry, interpolation, progress;
     bool calibrate;
@@ -23,6 +24,7 @@ struct settings {
 static const struct settings defaults = {.backbone = "efficientnet-lite0",
                                          .dim = 512,
                                          .frames = 24,
+                                         .copies = 3,
                                          .short_side = 256,
                                          .seed = 1,
                                          .interpolation = DNS_INTERPOLATION_AREA,
@@ -78,6 +80,12 @@ static const dns_option options[] = {
      .minimum = 1,
      .maximum = 10000,
      .help = "frames drawn from a video"},
+    {.name = "copies",
+     .kind = DNS_OPTION_COUNT,
+     .offset = offsetof(struct settings, copies),
+     .value = "N",
+     .maximum = 100,
+     .help = "edited copies of every frame; 0 is frames alone, which is clearly worse"},
     {.name = "seed",
      .kind = DNS_OPTION_SEED,
      .offset = offsetof(struct settings, seed),
@@ -274,6 +282,7 @@ static dns_status write_provenance(struct text *text, const struct settings *s,
     dns_json_put_integer(w, "seed", (int64_t)s->seed);
     dns_json_put_integer(w, "videos", (int64_t)facts->n_videos);
     dns_json_put_integer(w, "frames", (int64_t)facts->n_frames);
+    dns_json_put_integer(w, "edited_copies_of_each", (int64_t)s->copies);
     dns_json_put_integer(w, "vectors", (int64_t)facts->n_vectors);
     dns_json_end_object(w);
     return text_finish(text);
@@ -326,6 +335,8 @@ static dns_status learn(dns_whitening_training_facts *facts, const dns_invocatio
     DNS_TRY(dns_model_media_options(&o.media, model));
     o.out_dim = s->dim;
     o.frames_per_video = s->frames;
+    o.copies = s->copies;
+    o.edit = s->copies > 0 ? dns_frame_edit : NULL;
     o.seed = s->seed;
     o.progress = &progress;
     o.logger = &logger;
@@ -388,7 +399,8 @@ const dns_command dns_train_whitening = {
     .name = "whitening",
     .summary = "learn the whitening of region features",
     .description =
-        "Draws frames from the videos, computes their region features with the backbone "
+        "Draws frames from the videos, makes edited copies of them, computes the region features "
+        "with the backbone "
         "of the model, and stores the "
         "PCA whitening of them in the model directory. A directory without a model gets "
         "a new one, with the backbone "
