@@ -5,8 +5,8 @@
 #include "dnsel/search.h"
 #include "program.h"
 
-/* Pairs below this score are left out unless --min-score says otherwise. */
-#define DNS_ALL_MIN_SCORE 0.8
+/* Pairs below this score are left out unless --min-score says otherwise (docs/query.md). */
+#define DNS_ALL_MIN_SCORE 0.65
 
 typedef struct dns_all_pairs {
     const dns_invocation *invocation;
