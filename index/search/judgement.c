@@ -7,7 +7,8 @@
 dns_status dns_searcher_load_judges(dns_searcher *s)
 {
     dns_status status = DNS_OK;
-    if (dns_model_weights(s->model, "calibration") != NULL)
+    const dns_safetensors *calibration = dns_model_weights(s->model, "calibration");
+    if (calibration != NULL && dns_safetensors_find(calibration, "expected.x") != NULL)
         DNS_TRY(dns_calibration_from_model(&s->calibration, s->model));
     if (dns_model_section(s->model, "selector") != NULL &&
         dns_store_settings_get(s->store)->kept[DNS_KIND_SELECTOR]) {

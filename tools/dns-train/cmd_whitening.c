@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "commands.h"
+#include "train_commands.h"
 #include "dnsel/file_list.h"
 #include "dnsel/memory.h"
 #include "dnsel/whitening_training.h"

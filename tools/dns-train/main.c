@@ -1,6 +1,6 @@
-#include "commands.h"
+#include "train_commands.h"
 
-static const dns_command *const commands[] = {&dns_train_whitening, NULL};
+static const dns_command *const commands[] = {&dns_train_whitening, &dns_train_backbone, NULL};
 
 static const dns_program program = {
     .name = "dns-train",

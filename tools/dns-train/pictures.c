@@ -15,21 +15,23 @@ struct reading {
     const dns_file_list *list;
     const dns_training_pictures_options *o;
     dns_training_pictures *out;
-    size_t *file_scene;  /* [files] */
+    size_t *file_scene;    /* [files] */
     uint8_t **file_pixels; /* [files]: up to per_video pictures */
     size_t *file_n;
     pthread_mutex_t lock;
     size_t n_done;
 };
 
-/* Keeps `per_video` of the frames, evenly spread: when twice as many have come, every second one goes. */
+/* Keeps `per_video` of the frames, evenly spread: when twice as many have come, every second one
+ * goes. */
 static dns_status read_file(struct reading *r, size_t file)
 {
     dns_status status = DNS_OK;
     dns_media *media = NULL;
     dns_frame frame;
     dns_media_options options = dns_media_options_default();
-    size_t most = 2 * r->o->per_video, bytes = (size_t)SIDE * SIDE * 3, n = 0, stride = 1, n_seen = 0;
+    size_t most = 2 * r->o->per_video, bytes = (size_t)SIDE * SIDE * 3, n = 0, stride = 1,
+           n_seen = 0;
     uint8_t *kept = NULL;
     options.size = options.short_side = SIDE;
     options.cancel = r->o->cancel;
@@ -70,7 +72,8 @@ static dns_status read_task(void *payload, size_t file, size_t worker)
     dns_status status = read_file(r, file);
     pthread_mutex_lock(&r->lock);
     if (status != DNS_OK && status != DNS_ERR_CANCELLED && status != DNS_ERR_NOMEM) {
-        dns_logger_print(&r->o->logger, DNS_MESSAGE_WARNING, "left out %s: %s", r->list->paths[file], dns_status_message());
+        dns_logger_print(&r->o->logger, DNS_MESSAGE_WARNING, "left out %s: %s",
+                         r->list->paths[file], dns_status_message());
         r->out->n_unreadable++;
         status = DNS_OK;
     }
@@ -144,7 +147,8 @@ dns_status dns_training_pictures_read(dns_training_pictures *out, const dns_file
 {
     dns_status status = DNS_OK;
     struct reading r = {.list = list, .o = options, .out = out};
-    *out = (dns_training_pictures){.side = SIDE, .n_files = list->n, .fit = options->media, .seed = options->seed};
+    *out = (dns_training_pictures){
+        .side = SIDE, .n_files = list->n, .fit = options->media, .seed = options->seed};
     pthread_mutex_init(&r.lock, NULL);
     DNS_TRY(dns_alloc(&r.file_scene, list->n, sizeof *r.file_scene));
     DNS_TRY(dns_alloc(&r.file_pixels, list->n, sizeof *r.file_pixels));
@@ -175,16 +179,20 @@ void dns_training_pictures_free(dns_training_pictures *p)
 
 static dns_pictures borrow(const dns_training_pictures *p, size_t picture)
 {
-    return (dns_pictures){.pixels = p->pixels + picture * p->side * p->side * 3, .n = 1, .width = p->side, .height = p->side};
+    return (dns_pictures){.pixels = p->pixels + picture * p->side * p->side * 3,
+                          .n = 1,
+                          .width = p->side,
+                          .height = p->side};
 }
 
 /* One drawn edit; other footage, where it is wanted, is another picture. */
-static dns_status edit_once(dns_pictures *out, const dns_training_pictures *p, const dns_pictures *in, dns_random *random)
+static dns_status edit_once(dns_pictures *out, const dns_training_pictures *p,
+                            const dns_pictures *in, dns_random *random)
 {
-    static const dns_edit_kind kinds[] = {DNS_EDIT_REENCODE, DNS_EDIT_CROP,     DNS_EDIT_FLIP,  DNS_EDIT_ROTATE,
-                                          DNS_EDIT_OVERLAY,  DNS_EDIT_COLOUR,   DNS_EDIT_BLUR,  DNS_EDIT_PAD,
-                                          DNS_EDIT_PIXELATE, DNS_EDIT_PIP,      DNS_EDIT_MIX_A, DNS_EDIT_MIX_B,
-                                          DNS_EDIT_MIX_C,    DNS_EDIT_CROP,     DNS_EDIT_PIP};
+    static const dns_edit_kind kinds[] = {
+        DNS_EDIT_REENCODE, DNS_EDIT_CROP,  DNS_EDIT_FLIP,  DNS_EDIT_ROTATE,   DNS_EDIT_OVERLAY,
+        DNS_EDIT_COLOUR,   DNS_EDIT_BLUR,  DNS_EDIT_PAD,   DNS_EDIT_PIXELATE, DNS_EDIT_PIP,
+        DNS_EDIT_MIX_A,    DNS_EDIT_MIX_B, DNS_EDIT_MIX_C, DNS_EDIT_CROP,     DNS_EDIT_PIP};
     dns_edit_plan plan;
     dns_edit_kind kind = kinds[dns_random_below(random, sizeof kinds / sizeof kinds[0])];
     const dns_pictures host = borrow(p, dns_random_below(random, p->n));
@@ -192,7 +200,8 @@ static dns_status edit_once(dns_pictures *out, const dns_training_pictures *p, c
     return dns_edit_apply_pictures(out, in, plan.uses_host ? &host : NULL, &plan);
 }
 
-dns_status dns_training_view(void *payload, uint8_t *frame, size_t picture, size_t view, size_t worker)
+dns_status dns_training_view(void *payload, uint8_t *frame, size_t picture, size_t view,
+                             size_t worker)
 {
     (void)worker;
     const dns_training_pictures *p = payload;
