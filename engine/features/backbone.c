@@ -101,11 +101,14 @@ dns_status dns_backbone_find(const dns_backbone **out, const char *name)
 dns_status dns_backbone_path(char **out, const char *name)
 {
     const char *folder = getenv("DNS_BACKBONES");
+    const char *own_cache = getenv("DNS_CACHE");
     const char *cache = getenv("XDG_CACHE_HOME");
     const char *home = getenv("HOME");
     *out = NULL;
     if (folder != NULL && folder[0] != '\0')
         return dns_string_format(out, "%s/%s.safetensors", folder, name);
+    if (own_cache != NULL && own_cache[0] != '\0')
+        return dns_string_format(out, "%s/backbones/%s.safetensors", own_cache, name);
     if (cache != NULL && cache[0] != '\0')
         return dns_string_format(out, "%s/dnsel/backbones/%s.safetensors", cache, name);
     if (home != NULL && home[0] != '\0')

@@ -131,12 +131,17 @@ static void paths_follow_the_environment(void **state)
     assert_int_equal(setenv("HOME", "/home/someone", 1), 0);
     assert_int_equal(unsetenv("XDG_CACHE_HOME"), 0);
     assert_int_equal(unsetenv("DNS_BACKBONES"), 0);
+    assert_int_equal(unsetenv("DNS_CACHE"), 0);
     assert_ok(dns_backbone_path(&path, "resnet50"));
     assert_string_equal(path, "/home/someone/.cache/dnsel/backbones/resnet50.safetensors");
     dns_free(path);
     assert_int_equal(setenv("XDG_CACHE_HOME", "/var/cache", 1), 0);
     assert_ok(dns_backbone_path(&path, "resnet50"));
     assert_string_equal(path, "/var/cache/dnsel/backbones/resnet50.safetensors");
+    dns_free(path);
+    assert_int_equal(setenv("DNS_CACHE", "/srv/dnsel", 1), 0);
+    assert_ok(dns_backbone_path(&path, "resnet50"));
+    assert_string_equal(path, "/srv/dnsel/backbones/resnet50.safetensors");
     dns_free(path);
     assert_int_equal(setenv("DNS_BACKBONES", "/srv/weights", 1), 0);
     assert_ok(dns_backbone_path(&path, "resnet50"));

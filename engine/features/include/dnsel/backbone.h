@@ -45,7 +45,8 @@ DNS_API const dns_backbone *dns_backbone_at(size_t index);
 /* DNS_ERR_UNSUPPORTED, and the message lists the known ones. */
 DNS_API DNS_MUST_CHECK dns_status dns_backbone_find(const dns_backbone **out, const char *name);
 
-/* *out = where the converted weights of a backbone lie: $DNS_BACKBONES/<name>.safetensors, or
+/* *out = where the converted weights of a backbone lie, as tools/setup puts them:
+ * $DNS_BACKBONES/<name>.safetensors, or $DNS_CACHE/backbones/<name>.safetensors, or
  * ${XDG_CACHE_HOME:-$HOME/.cache}/dnsel/backbones/<name>.safetensors; to be freed with dns_free.
  * The file need not exist. DNS_ERR_NOTFOUND when no home folder is known. */
 DNS_API DNS_MUST_CHECK dns_status dns_backbone_path(char **out, const char *name);
