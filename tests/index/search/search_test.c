@@ -382,14 +382,19 @@ static dns_status promise(double *share, const char *name, float last_share, dou
         loss[q][1] = 0.1F;
         loss[q][2] = 0;
     }
+    const float x[] = {-1, 1}, y[] = {0, 1};
     const dns_named_tensor tensors[] = {
+        {"expected.x", {.dtype = DNS_F32, .rank = 1, .shape = {2}, .data = x}},
+        {"expected.y", {.dtype = DNS_F32, .rank = 1, .shape = {2}, .data = y}},
+        {"deviation.x", {.dtype = DNS_F32, .rank = 1, .shape = {2}, .data = x}},
+        {"deviation.y", {.dtype = DNS_F32, .rank = 1, .shape = {2}, .data = y}},
         {"budget.loss", {.dtype = DNS_F32, .rank = 2, .shape = {9, 3}, .data = loss}},
         {"budget.share", {.dtype = DNS_F32, .rank = 1, .shape = {3}, .data = shares}}};
     const dns_model_edit edits[] = {
         {"name", "\"test\"", NULL, 0},
         {"coarse", "{\"kind\":\"mean\",\"dim\":16}", NULL, 0},
         {"similarity", "{\"direction\":\"query\",\"regions\":\"chamfer\"}", NULL, 0},
-        {"calibration", "{\"loss_bound\":0.5}", tensors, 2}};
+        {"calibration", "{\"loss_bound\":0.5}", tensors, 6}};
     snprintf(path, sizeof path, "%s/%s", test_folder(), name);
     assert_ok(dns_model_edit_apply(path, edits, 4));
     assert_ok(dns_model_open(&calibrated, path));
