@@ -247,7 +247,7 @@ static dns_status measure_long_base(double *macro_f1, const struct sets *s, uint
     plan.seed = seed;
     for (size_t i = 0; i < N_LABELLED; i++)
         ones[i] = 1;
-    const dns_classifier_shape shape = {DNS_LABEL_CLASS, X, K, s->training.labels};
+    const dns_classifier_shape shape = {DNS_LABEL_CLASS, X, K, s->training.labels, NULL};
     const dns_soft_targets targets = {s->y, ones, 1};
     DNS_TRY(dns_classifier_train(&network, &shape, &plan, s->x, N_LABELLED, NULL, &targets, 1));
     DNS_TRY(measure(macro_f1, network, s->test.x, &s->test));

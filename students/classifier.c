@@ -21,7 +21,7 @@ enum { W1, B1, W2, B2, MEAN, DEVIATION, THRESHOLDS, N_TENSORS };
 
 struct dns_classifier {
     dns_classifier_shape shape;
-    char **labels;
+    char **labels, *origin;
     size_t sizes[LAYERS + 1];
     dns_parameters *parameters;
     const float *w[LAYERS], *b[LAYERS];
@@ -40,6 +40,7 @@ void dns_classifier_free(dns_classifier *c)
     for (size_t i = 0; c->labels != NULL && i < c->shape.n_labels; i++)
         dns_free(c->labels[i]);
     dns_free(c->labels);
+    dns_free(c->origin);
     dns_parameters_free(c->parameters);
     dns_free(c);
 }
@@ -83,6 +84,9 @@ static dns_status create(dns_classifier **out, const dns_classifier_shape *shape
     for (size_t i = 0; i < shape->n_labels; i++)
         DNS_TRY(dns_string_copy(&c->labels[i], shape->labels[i]));
     c->shape.labels = (const char *const *)c->labels;
+    if (shape->origin != NULL)
+        DNS_TRY(dns_string_copy(&c->origin, shape->origin));
+    c->shape.origin = c->origin;
     c->sizes[0] = shape->dim;
     c->sizes[1] = hidden;
     c->sizes[2] = shape->n_labels;
@@ -352,8 +356,9 @@ dns_status dns_classifier_save(const dns_classifier *c, const char *path)
     const dns_metadata metadata[] = {{"kind", kind},
                                      {"version", version},
                                      {"task", dns_label_task_name(c->shape.task)},
-                                     {"labels", labels}};
-    DNS_TRY(dns_parameters_save(c->parameters, path, metadata, 4));
+                                     {"labels", labels},
+                                     {"origin", c->origin}};
+    DNS_TRY(dns_parameters_save(c->parameters, path, metadata, c->origin != NULL ? 5 : 4));
 out:
     free(labels);
     return status;
@@ -377,7 +382,8 @@ static dns_status read_shape(dns_classifier **out, const dns_safetensors *file,
         if (labels[i] == NULL)
             DNS_FAIL(DNS_ERR_FORMAT, "%s: label %zu has no name", path, i + 1);
     }
-    const dns_classifier_shape shape = {task, w->shape[1], k, labels};
+    const dns_classifier_shape shape = {task, w->shape[1], k, labels,
+                                        dns_safetensors_metadata(file, "origin")};
     DNS_TRY(create(out, &shape, w->shape[0], false));
 out:
     dns_free(labels);

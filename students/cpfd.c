@@ -212,8 +212,10 @@ static dns_status teach(void *payload, size_t task, size_t worker)
     dns_classifier_plan plan = cpfd->options.teacher;
     dns_random random = dns_random_stream(plan.seed, TEACHER_STREAM + number);
     plan.seed = dns_random_next(&random);
-    const dns_classifier_shape shape = {cpfd->rows.task, teacher->width, cpfd->rows.n_labels,
-                                        cpfd->rows.labels};
+    const dns_classifier_shape shape = {.task = cpfd->rows.task,
+                                        .dim = teacher->width,
+                                        .n_labels = cpfd->rows.n_labels,
+                                        .labels = cpfd->rows.labels};
     DNS_TRY(gather(&g, cpfd, teacher, fold));
     const dns_soft_targets targets = {g.y, g.weights, 1};
     DNS_TRY(dns_classifier_train(&network, &shape, &plan, g.x, g.n, NULL, &targets, 1));
@@ -401,7 +403,8 @@ dns_status dns_cpfd_student(dns_classifier **out, const dns_cpfd *cpfd,
     else
         separate(g, weights, w, rows, how->temperature);
     const dns_soft_targets terms[] = {{g, weights, 1}, {p, w, how->temperature}};
-    const dns_classifier_shape shape = {rows->task, rows->dim, rows->n_labels, rows->labels};
+    const dns_classifier_shape shape = {rows->task, rows->dim, rows->n_labels, rows->labels,
+                                        rows->origin};
     DNS_TRY(dns_classifier_train(out, &shape, plan, rows->x, rows->n, rows->labelled, terms,
                                  folded ? 1 : 2));
 out:

@@ -121,7 +121,7 @@ struct dns_row_file {
     float *x, *y, *privileged;
     uint8_t *labelled, *present;
     size_t *block_sizes;
-    char **labels;
+    char **labels, *origin;
 };
 
 void dns_row_file_free(dns_row_file *file)
@@ -137,6 +137,7 @@ void dns_row_file_free(dns_row_file *file)
     for (size_t i = 0; file->labels != NULL && i < file->rows.n_labels; i++)
         dns_free(file->labels[i]);
     dns_free(file->labels);
+    dns_free(file->origin);
     dns_free(file);
 }
 
@@ -149,6 +150,8 @@ static dns_status copy_names(dns_row_file *f, const dns_labelled_rows *shape)
     DNS_TRY(dns_alloc(&f->labels, shape->n_labels, sizeof *f->labels));
     for (size_t i = 0; i < shape->n_labels; i++)
         DNS_TRY(dns_string_copy(&f->labels[i], shape->labels[i]));
+    if (shape->origin != NULL)
+        DNS_TRY(dns_string_copy(&f->origin, shape->origin));
 out:
     return status;
 }
@@ -184,6 +187,7 @@ dns_status dns_row_file_create(dns_row_file **out, const dns_labelled_rows *shap
     f->rows.present = f->present;
     f->rows.block_sizes = f->block_sizes;
     f->rows.labels = (const char *const *)f->labels;
+    f->rows.origin = f->origin;
     *out = f;
     f = NULL;
 out:
@@ -294,9 +298,12 @@ dns_status dns_row_file_write(const dns_labelled_rows *rows, const char *path)
         {"present",
          {.dtype = DNS_U8, .rank = 2, .shape = {rows->n, rows->n_blocks}, .data = present}},
     };
-    const dns_metadata metadata[] = {
-        {"kind", kind}, {"task", dns_label_task_name(rows->task)}, {"labels", labels}};
-    DNS_TRY(dns_safetensors_write(path, tensors, rows->n_blocks > 0 ? 6 : 3, metadata, 3));
+    const dns_metadata metadata[] = {{"kind", kind},
+                                     {"task", dns_label_task_name(rows->task)},
+                                     {"labels", labels},
+                                     {"origin", rows->origin}};
+    DNS_TRY(dns_safetensors_write(path, tensors, rows->n_blocks > 0 ? 6 : 3, metadata,
+                                  rows->origin != NULL ? 4 : 3));
 out:
     dns_free(present);
     dns_free(sizes);
@@ -378,6 +385,7 @@ static dns_status read_labels(dns_json **names, const char ***labels, dns_labell
             DNS_FAIL(DNS_ERR_FORMAT, "%s: label %zu has no name", path, i + 1);
     }
     shape->labels = *labels;
+    shape->origin = dns_safetensors_metadata(file, "origin");
 out:
     return status;
 }

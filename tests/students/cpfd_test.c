@@ -49,6 +49,7 @@ static void make_world(struct world *w, dns_label_task task)
                                   .y = w->y,
                                   .labelled = w->labelled,
                                   .labels = names,
+                                  .origin = "a test",
                                   .n_blocks = 2,
                                   .block_sizes = block_sizes,
                                   .privileged = w->privileged,
@@ -430,6 +431,7 @@ static void rows_and_models_come_back_from_files(void **state)
     assert_int_equal(r->n, N);
     assert_int_equal(r->n_blocks, 2);
     assert_string_equal(r->labels[2], "other");
+    assert_string_equal(r->origin, "a test");
     assert_memory_equal(r->x, w.x, sizeof w.x);
     assert_memory_equal(r->privileged, w.privileged, sizeof w.privileged);
     assert_memory_equal(r->present, w.present, sizeof w.present);
@@ -454,6 +456,7 @@ static void rows_and_models_come_back_from_files(void **state)
     assert_ok(dns_classifier_open(&read, model_path));
     assert_memory_equal(dns_classifier_thresholds(read), thresholds, sizeof thresholds);
     assert_string_equal(dns_classifier_shape_of(read)->labels[1], "dog");
+    assert_string_equal(dns_classifier_shape_of(read)->origin, "a test");
     assert_int_equal(dns_classifier_hidden(read), 12);
     assert_int_equal(dns_classifier_bytes(read), 4 * (12 * DIM + 12 + K * 12 + K + 2 * DIM + K));
     float a[N * K], b[N * K];

@@ -1,8 +1,9 @@
 #include "commands.h"
 
 static const dns_command *const commands[] = {
-    &dns_eval_cpfd_bench, &dns_eval_parity, &dns_eval_protocol,   &dns_eval_retrieval,
-    &dns_eval_speed,      &dns_eval_scale,  &dns_eval_make_edits, NULL};
+    &dns_eval_classifier, &dns_eval_cpfd_bench, &dns_eval_parity,
+    &dns_eval_protocol,   &dns_eval_retrieval,  &dns_eval_speed,
+    &dns_eval_scale,      &dns_eval_make_edits, NULL};
 
 static const dns_program program = {
     .name = "dns-eval",

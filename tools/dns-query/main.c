@@ -1,10 +1,10 @@
 #include "program.h"
 
-extern const dns_command dns_query_search;
+extern const dns_command dns_query_classify, dns_query_search;
 
 int main(int argc, char **argv)
 {
-    static const dns_command *const commands[] = {&dns_query_search, NULL};
+    static const dns_command *const commands[] = {&dns_query_classify, &dns_query_search, NULL};
     static const dns_program program = {
         .name = "dns-query",
         .summary = "find copies of a video, and others of the same incident",

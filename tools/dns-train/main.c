@@ -1,6 +1,7 @@
 #include "train_commands.h"
 
-static const dns_command *const commands[] = {&dns_train_whitening, &dns_train_backbone, NULL};
+static const dns_command *const commands[] = {&dns_train_classifier, &dns_train_classifier_data,
+                                              &dns_train_whitening, &dns_train_backbone, NULL};
 
 static const dns_program program = {
     .name = "dns-train",

@@ -4,6 +4,7 @@
 
 #include "program.h"
 
-extern const dns_command dns_train_backbone, dns_train_whitening;
+extern const dns_command dns_train_classifier, dns_train_classifier_data, dns_train_backbone,
+    dns_train_whitening;
 
 #endif

@@ -21,6 +21,7 @@ typedef struct dns_classifier_shape {
     dns_label_task task;
     size_t dim, n_labels;
     const char *const *labels; /* [n_labels] */
+    const char *origin;        /* of what it reads, dnsel/labelled_rows.h; NULL: not known */
 } dns_classifier_shape;
 
 /* How it is trained: Adam with decoupled weight decay, the rate falling to 0 along a half cosine,

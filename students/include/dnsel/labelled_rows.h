@@ -35,6 +35,7 @@ typedef struct dns_labelled_rows {
     const float *y;            /* [n, n_labels], 1 where the label holds, otherwise 0 */
     const uint8_t *labelled;   /* [n]; rows of 0 have no label, their y is not read */
     const char *const *labels; /* [n_labels] names */
+    const char *origin;        /* what made x, for example the digest of a model; NULL: not known */
     size_t n_blocks;
     const size_t *block_sizes; /* [n_blocks] */
     const float *privileged;   /* [n, sum of block_sizes] */
