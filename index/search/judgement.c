@@ -65,23 +65,27 @@ dns_status dns_searcher_expected(const dns_searcher *s, float *expected, const f
     return DNS_OK;
 }
 
-static size_t find_row(const dns_matrix_rows *rows, uint64_t id)
+/* The row of a video, looked for from `from` on and then from the start. */
+static size_t find_row(const dns_matrix_rows *rows, uint64_t id, size_t from)
 {
-    for (size_t i = 0; i < rows->n_rows; i++)
+    for (size_t i = from; i < rows->n_rows; i++)
+        if (rows->ids[i] == id)
+            return i;
+    for (size_t i = 0; i < from && i < rows->n_rows; i++)
         if (rows->ids[i] == id)
             return i;
     return SIZE_MAX;
 }
 
 /* Scalars of all videos in the order of the coarse rows; the two matrices come from one snapshot,
- * so as a rule their rows are the same. */
+ * so as a rule their rows come in the same order, but for coarse rows that were left out. */
 static dns_status gather_scalars(float *out, const dns_matrix_rows *coarse,
                                  const dns_matrix_rows *scalars)
 {
+    size_t next = 0;
     for (size_t i = 0; i < coarse->n_rows; i++) {
-        size_t row = i < scalars->n_rows && scalars->ids[i] == coarse->ids[i]
-                         ? i
-                         : find_row(scalars, coarse->ids[i]);
+        size_t row = find_row(scalars, coarse->ids[i], next);
+        next = row + 1;
         if (row == SIZE_MAX) {
             char id[17];
             dns_id_text(coarse->ids[i], id);

@@ -17,7 +17,8 @@ typedef struct dns_feature_source {
     const char *name; /* in messages */
     size_t n;
     void *payload;
-    const char *(*id)(void *payload, size_t row); /* the name of the video; borrowed until the next call */
+    const char *(*id)(void *payload,
+                      size_t row); /* the name of the video; borrowed until the next call */
     /* shape = frames, regions, values of a region */
     dns_status (*shape)(size_t shape[3], void *payload, size_t row);
     dns_status (*read)(float *x, void *payload, size_t row); /* whole, of that shape */
