@@ -238,46 +238,54 @@ out:
     return status;
 }
 
-static dns_status speed_students(dns_speed *speed)
+static dns_status measure_all(dns_speed *speed, const speed_case *cases, size_t n)
 {
-    static const char frames[] = "30 x 60 frames", maps[] = "30 x 60";
-    const double first = 2.0 * comparator_products(N_QUERY, N_TARGET, true);
-    const double rest = 2.0 * comparator_products(N_QUERY, N_TARGET, false);
-    const double f2f = 2.0 * products * DIM, words = products * DIM / 64,
-                 own = 2.0 * N_TARGET * N_TARGET;
     dns_status status = DNS_OK;
-    bench b = {0};
-    pair ways[N_WAYS] = {{0}};
-    DNS_TRY(make_videos(&b, DIM));
-    DNS_TRY(make_comparators(&b));
-    DNS_TRY(make_ways(ways, &b, DIM));
-    DNS_TRY(compare(&ways[FLOATS])); /* the reference of the others */
+    for (size_t i = 0; i < n && status == DNS_OK; i++)
+        status = speed_measure(speed, &cases[i]);
+    return status;
+}
+
+/* Multiply-adds and words of one pair of videos. */
+struct pair_work {
+    double f2f, words, first, rest;
+};
+
+static const char pair_frames[] = "30 x 60 frames";
+
+static dns_status speed_frames(dns_speed *speed, pair *ways, const struct pair_work *w)
+{
+    const double own = 2.0 * N_TARGET * N_TARGET;
     const speed_case alone[] = {
-        {.name = "f2f_f32", .what = frames, .work.f32 = f2f, .run = compare, .data = &ways[FLOATS]},
+        {.name = "f2f_f32",
+         .what = pair_frames,
+         .work.f32 = w->f2f,
+         .run = compare,
+         .data = &ways[FLOATS]},
         {.name = "f2f_by_gemm",
-         .what = frames,
-         .work.f32 = f2f,
+         .what = pair_frames,
+         .work.f32 = w->f2f,
          .run = compare_by_gemm,
          .data = &ways[FLOATS]},
         {.name = "f2f_i8",
-         .what = frames,
-         .work.i8 = f2f,
+         .what = pair_frames,
+         .work.i8 = w->f2f,
          .run = compare,
          .loss = difference,
          .data = &ways[BYTES]},
         {.name = "f2f_codes",
-         .what = frames,
-         .work.words = words,
+         .what = pair_frames,
+         .work.words = w->words,
          .run = compare,
          .data = &ways[CODES]},
         {.name = "f2f_asymmetric",
-         .what = frames,
-         .work.i8 = f2f,
+         .what = pair_frames,
+         .work.i8 = w->f2f,
          .run = compare,
          .data = &ways[ASYMMETRIC]},
         {.name = "f2f_same",
-         .what = frames,
-         .work.f32 = f2f / N_REGIONS,
+         .what = pair_frames,
+         .work.f32 = w->f2f / N_REGIONS,
          .run = compare,
          .data = &ways[SAME]},
         {.name = "selector_map",
@@ -287,59 +295,86 @@ static dns_status speed_students(dns_speed *speed)
          .run = selector,
          .data = &ways[FLOATS]},
     };
-    for (size_t i = 0; i < sizeof alone / sizeof *alone; i++)
-        DNS_TRY(speed_measure(speed, &alone[i]));
+    return measure_all(speed, alone, sizeof alone / sizeof *alone);
+}
 
-    pair floats = {.net = b.net, .bench = &b, .reference = &ways[FLOATS]};
-    pair bytes = {.net = b.net_i8, .bench = &b, .reference = &ways[FLOATS]};
+static dns_status speed_comparators(dns_speed *speed, bench *b, pair *ways,
+                                    const struct pair_work *w)
+{
+    static const char maps[] = "30 x 60";
+    pair floats = {.net = b->net, .bench = b, .reference = &ways[FLOATS]};
+    pair bytes = {.net = b->net_i8, .bench = b, .reference = &ways[FLOATS]};
     const speed_case nets[] = {
         {.name = "comparator_f32",
          .what = maps,
-         .work.f32 = first + rest,
+         .work.f32 = w->first + w->rest,
          .run = comparator_alone,
          .data = &floats},
         {.name = "comparator_i8",
          .what = maps,
-         .work = {.f32 = first, .i8 = rest},
+         .work = {.f32 = w->first, .i8 = w->rest},
          .run = comparator_alone,
          .data = &bytes},
     };
-    for (size_t i = 0; i < sizeof nets / sizeof *nets; i++)
-        DNS_TRY(speed_measure(speed, &nets[i]));
+    return measure_all(speed, nets, sizeof nets / sizeof *nets);
+}
 
+static dns_status speed_whole_pairs(dns_speed *speed, bench *b, pair *ways,
+                                    const struct pair_work *w)
+{
+    dns_status status = DNS_OK;
     pair with_floats =
         ways[CODES]; /* its comparator in floats: what that in bytes is compared with */
-    with_floats.net = ways[FLOATS].net = b.net;
-    ways[BYTES].net = ways[CODES].net = b.net_i8;
+    with_floats.net = ways[FLOATS].net = b->net;
+    ways[BYTES].net = ways[CODES].net = b->net_i8;
     ways[CODES].reference = &with_floats;
     DNS_TRY(compare(&ways[FLOATS]));
     DNS_TRY(compare(&with_floats));
     const speed_case pairs[] = {
         {.name = "pair_attention_f32",
-         .what = frames,
-         .work.f32 = f2f + first + rest,
+         .what = pair_frames,
+         .work.f32 = w->f2f + w->first + w->rest,
          .run = compare,
          .data = &ways[FLOATS]},
         {.name = "pair_attention_i8",
-         .what = frames,
-         .work = {.f32 = first, .i8 = f2f + rest},
+         .what = pair_frames,
+         .work = {.f32 = w->first, .i8 = w->f2f + w->rest},
          .run = compare,
          .loss = difference,
          .data = &ways[BYTES]},
         {.name = "pair_binary_f32",
-         .what = frames,
-         .work = {.f32 = first + rest, .words = words},
+         .what = pair_frames,
+         .work = {.f32 = w->first + w->rest, .words = w->words},
          .run = compare,
          .data = &with_floats},
         {.name = "pair_binary_i8",
-         .what = frames,
-         .work = {.f32 = first, .i8 = rest, .words = words},
+         .what = pair_frames,
+         .work = {.f32 = w->first, .i8 = w->rest, .words = w->words},
          .run = compare,
          .loss = difference,
          .data = &ways[CODES]},
     };
-    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++)
-        DNS_TRY(speed_measure(speed, &pairs[i]));
+    DNS_TRY(measure_all(speed, pairs, sizeof pairs / sizeof *pairs));
+out:
+    return status;
+}
+
+static dns_status speed_students(dns_speed *speed)
+{
+    const struct pair_work work = {.f2f = 2.0 * products * DIM,
+                                   .words = products * DIM / 64,
+                                   .first = 2.0 * comparator_products(N_QUERY, N_TARGET, true),
+                                   .rest = 2.0 * comparator_products(N_QUERY, N_TARGET, false)};
+    dns_status status = DNS_OK;
+    bench b = {0};
+    pair ways[N_WAYS] = {{0}};
+    DNS_TRY(make_videos(&b, DIM));
+    DNS_TRY(make_comparators(&b));
+    DNS_TRY(make_ways(ways, &b, DIM));
+    DNS_TRY(compare(&ways[FLOATS])); /* the reference of the others */
+    DNS_TRY(speed_frames(speed, ways, &work));
+    DNS_TRY(speed_comparators(speed, &b, ways, &work));
+    DNS_TRY(speed_whole_pairs(speed, &b, ways, &work));
 out:
     for (size_t i = 0; i < N_WAYS; i++)
         dns_f2f_query_free(ways[i].query);
