@@ -4,7 +4,7 @@ NEEDS_BACKBONE=no
 . "$(dirname "$0")/../tools/cli/lib.sh" "$@"
 SOURCES=$(cd "$CLIPS/../../.." && pwd)
 find "$SOURCES/README.md" "$SOURCES/docs" -name '*.md' | sort >pages
-grep -rhoE -e '--[a-z][a-z-]+' "$SOURCES/tools/setup" "$SOURCES/tools/test" | sort -u >script-options
+grep -hoE -e "--[a-z][a-z-]+" "$SOURCES"/tools/* "$SOURCES"/eval/* 2>/dev/null | sort -u >script-options
 
 for program in "$BIN"/dns-*; do
     [ -x "$program" ] && [ -f "$program" ] || continue
@@ -46,7 +46,7 @@ while IFS= read -r page; do
     # Options by themselves, in running text: somebody must have them.
     while IFS=: read -r line option; do
         grep -qE -e "$option( |\$|')" all-help script-options ||
-            grep -qE -e "(cmake|cc|ffmpeg|ctest|make|pkg-config|git|man)[^\`]*$option" <(sed -n "${line}p" "$page") ||
+            grep -qE -e "(cmake|cc|ffmpeg|ctest|make|pkg-config|git|man|update-alternatives)[^\`]*$option" <(sed -n "${line}p" "$page") ||
             grep -qxE -e '--(man|bash-completion|version|prefix|cflags|libs|fix)' <<<"$option" ||
             complain "$page" "$line" "nobody has the option $option"
     done < <(grep -noE -e '(^|[ `(])--[a-z][a-z-]+' "$page" | sed -E 's/:[ `(]/:/')
