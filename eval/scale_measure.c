@@ -1,4 +1,5 @@
 /* Opening, asking, and what it took. */
+#include <math.h>
 #include <string.h>
 
 #include "dnsel/memory.h"
@@ -109,7 +110,6 @@ static dns_status ask(dns_answer **out, dns_searcher *searcher, const struct que
     dns_search_options options = dns_search_options_default();
     options.budget = share > 0 ? DNS_BUDGET_SHARE : DNS_BUDGET_NONE;
     options.amount = share;
-    options.max_seconds = share > 0 ? o->max_seconds : 0;
     options.cancel = o->cancel;
     return dns_search(out, searcher, &q->query, &options);
 }
@@ -119,10 +119,14 @@ static dns_status measure_budget(dns_scale_report *out, size_t budget, dns_searc
                                  const dns_scale_options *o)
 {
     dns_scale_budget *b = &out->budgets[budget];
-    size_t n_pairs = 0;
-    for (size_t q = 0; q < o->n_queries; q++) {
+    double start = dns_seconds(), limit = o->max_seconds * (double)o->n_queries;
+    size_t n_pairs = 0, n = 0;
+    for (; n == 0 || (n < o->n_queries && dns_seconds() - start < limit); n++) {
+        size_t q = n;
         dns_answer *a;
         char original[32];
+        if (dns_cancelled(o->cancel))
+            return dns_status_set(DNS_ERR_CANCELLED, "interrupted");
         dns_status status = ask(&a, searcher, &questions[q], dns_scale_budgets[budget], o);
         if (status != DNS_OK)
             return status;
@@ -138,14 +142,17 @@ static dns_status measure_budget(dns_scale_report *out, size_t budget, dns_searc
             t->pair[n_pairs++] = (a->fine_seconds - out->answer) / (double)a->n_pairs;
         dns_answer_free(a);
     }
-    b->made /= o->n_queries;
-    b->scan = scale_median(t->scan, o->n_queries);
-    b->route = scale_median(t->route, o->n_queries);
-    b->fine = scale_median(t->fine, o->n_queries);
+    b->asked = n;
+    b->made /= n;
+    b->scan = scale_median(t->scan, n);
+    b->route = scale_median(t->route, n);
+    b->fine = scale_median(t->fine, n);
     b->pair = scale_median(t->pair, n_pairs);
     if (budget == 0)
         out->answer = b->fine;
-    b->whole = b->scan + b->route + out->answer + (double)b->wanted * b->pair;
+    b->whole = n_pairs == 0 && b->wanted > 0
+                   ? NAN
+                   : b->scan + b->route + out->answer + (double)b->wanted * b->pair;
     return DNS_OK;
 }
 

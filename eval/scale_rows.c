@@ -76,6 +76,8 @@ static dns_status time_size(dns_scale_growth *out, struct rows *r, size_t n)
     double scan[TRIES], codes[TRIES], route[TRIES];
     size_t found;
     *out = (dns_scale_growth){.n = n};
+    if (dns_cancelled(r->o->cancel))
+        DNS_FAIL(DNS_ERR_CANCELLED, "interrupted");
     DNS_TRY(scan_floats(r, n, 0));
     for (size_t i = 0; i < TRIES; i++) {
         double start = dns_seconds();
@@ -159,12 +161,15 @@ struct making {
     const dns_made_corpus *corpus;
     float *vectors;
     uint8_t *codes;
+    dns_cancel *cancel;
 };
 
 static dns_status make_row(void *payload, size_t task, size_t worker)
 {
     (void)worker;
     const struct making *m = payload;
+    if (dns_cancelled(m->cancel))
+        return dns_status_set(DNS_ERR_CANCELLED, "interrupted");
     size_t dim = m->corpus->dim;
     const dns_made_video video = dns_made_video_at(m->corpus, task);
     dns_made_vector(m->vectors + task * dim, m->corpus, &video);
@@ -177,7 +182,7 @@ static dns_status time_made(dns_scale_growth *out, struct rows *r, size_t n)
     dns_status status = DNS_OK;
     size_t dim = r->o->corpus.dim;
     struct rows made = *r;
-    struct making m = {.corpus = &r->o->corpus};
+    struct making m = {.corpus = &r->o->corpus, .cancel = r->o->cancel};
     made.scores = NULL;
     made.chosen = NULL;
     DNS_TRY(dns_alloc(&m.vectors, n * dim, sizeof *m.vectors));

@@ -203,12 +203,12 @@ static void what_cannot_be_is_refused(void **state)
     o.n_videos = o.n_fine = 4000000000;
     o.corpus.mean_frames = 10000;
     assert_status(dns_scale_build(&built, directory, &o), DNS_ERR_FULL);
+    snprintf(directory, sizeof directory, "%s/cancelled", test_folder());
     dns_cancel cancel = {true};
     o = small_options();
     o.cancel = &cancel;
-    assert_status(dns_scale_build(&built, directory, &o), DNS_ERR_MODEL); /* made a moment ago */
-    snprintf(directory, sizeof directory, "%s/cancelled", test_folder());
     assert_status(dns_scale_build(&built, directory, &o), DNS_ERR_CANCELLED);
+    assert_status(dns_scale_measure(&report, directory, &o), DNS_ERR_CANCELLED);
 }
 
 static void every_figure_is_measured(void **state)
@@ -234,8 +234,14 @@ static void every_figure_is_measured(void **state)
     for (size_t b = 0; b < DNS_SCALE_BUDGETS; b++) {
         assert_int_equal(r.budgets[b].wanted, wanted[b]);
         assert_int_equal(r.budgets[b].made, wanted[b]);
+        assert_int_equal(r.budgets[b].asked, o.n_queries);
         assert_true(r.budgets[b].scan > 0 && r.budgets[b].whole > 0);
     }
+    o.max_seconds = 1e-9; /* too little for a second query */
+    dns_scale_report hasty;
+    assert_ok(dns_scale_measure(&hasty, directory, &o));
+    for (size_t b = 1; b < DNS_SCALE_BUDGETS; b++)
+        assert_true(hasty.budgets[b].asked == 1 && hasty.budgets[b].made == wanted[b]);
     assert_int_equal(r.n_growth, 2);
     assert_int_equal(r.growth[0].n, VIDEOS);
     assert_int_equal(r.growth[1].n, 2000);

@@ -101,7 +101,7 @@ static void print_times(const dns_scale_report *r, const dns_scale_options *o)
     if (r->codes.bytes > 0)
         printf("%.1f %% of the first ten by floats are among the first %d by codes\n",
                100 * r->recall, DNS_SCALE_CANDIDATES);
-    printf("\nmedian ms of %zu queries; router %s; at most %g s a query were spent on pairs\n"
+    printf("\nmedian ms of %zu queries; router %s; after %g s a query a budget is left\n"
            "%6s %9s %9s %9s %9s %9s %9s %9s\n",
            o->n_queries, dns_router_name(r->router), o->max_seconds, "budget", "scan", "route",
            "fine", "pairs", "wanted", "ms/pair", "whole");
@@ -197,6 +197,7 @@ static void put_budgets(dns_json_writer *w, const dns_scale_report *r)
         put_ms(w, "scan_ms", b->scan);
         put_ms(w, "route_ms", b->route);
         put_ms(w, "fine_ms", b->fine);
+        dns_json_put_integer(w, "asked", (int64_t)b->asked);
         dns_json_put_integer(w, "pairs_wanted", (int64_t)b->wanted);
         dns_json_put_integer(w, "pairs_made", (int64_t)b->made);
         put_ms(w, "pair_ms", b->pair);
@@ -351,7 +352,7 @@ static const dns_option options[] = {
      .kind = DNS_OPTION_NUMBER,
      .offset = AT(seconds),
      .value = "S",
-     .help = "most seconds of fine comparisons a query",
+     .help = "a budget is left after so long, times queries, and one query at least",
      .minimum = 0.001,
      .maximum = 86400},
     {.name = "growth",

@@ -21,8 +21,10 @@ typedef struct dns_scale_options {
     size_t n_fine;
     bool kept[DNS_KIND_COUNT]; /* codes, selector and fine_binary are looked at */
     size_t n_queries;
-    double max_seconds; /* most seconds of fine comparisons for one query */
-    size_t n_growth;    /* rows in memory, beyond those of the index, that growth is measured to */
+    /* A budget is asked of a first query whatever it takes, of others while it took less than this
+     * for each of n_queries. */
+    double max_seconds;
+    size_t n_growth; /* rows in memory, beyond those of the index, that growth is measured to */
     dns_pool *pool;
     const dns_progress *progress; /* may be NULL, as all of these */
     dns_cancel *cancel;
@@ -57,8 +59,10 @@ typedef struct dns_scale_budget {
     double scan, route; /* every video's coarse score; which pairs to compare finely */
     double fine;        /* comparisons, and the answer's order */
     double pair;  /* one comparison: fine without the answer, over pairs made; 0 without any */
-    double whole; /* scan, route, answer, and `wanted` comparisons at `pair` each */
-    size_t wanted, made; /* pairs; fewer were made where time ran out or videos have no codes */
+    double whole; /* NaN when pairs are wanted and none was made; scan, route, answer, and `wanted`
+                     comparisons at `pair` each */
+    size_t asked; /* queries */
+    size_t wanted, made; /* pairs a query; fewer are made where videos have no codes */
 } dns_scale_budget;
 
 /* Reading all rows of a tier: scanned, and merely read from memory in the same run. Best times. */
