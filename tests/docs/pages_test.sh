@@ -15,7 +15,13 @@ for program in "$BIN"/dns-*; do
         "$program" "$command" --help >"help.$name.$command" || exit 1
         cat "help.$name.$command" >>all-help
     done
-    [ "$name" = dns-query ] && "$program" search --help >help.dns-query.search
+    # dns-query --help is that of its search; its other commands stand in the completion.
+    if [ "$name" = dns-query ]; then
+        for command in $("$program" --bash-completion | sed -n "s/^    \([a-z-]*\)) options=.*/\1/p"); do
+            "$program" "$command" --help >"help.$name.$command"
+            cat "help.$name.$command" >>all-help
+        done
+    fi
     "$program" --man >"$name.1"
     if command -v man >/dev/null; then
         MANWIDTH=100 MANROFFSEQ='' LC_ALL=C.UTF-8 man -l -Tutf8 --warnings "$name.1" >"$name.txt" 2>warnings
@@ -36,7 +42,7 @@ while IFS= read -r page; do
         name=$(grep -oE '^dns-[a-z]+' <<<"$text")
         grep -qx "$name" programs || { complain "$page" "$line" "no program $name"; continue; }
         sub=$(sed -nE 's/^dns-[a-z]+ ([a-z][a-z-]*)( .*|$)/\1/p' <<<"$text")
-        [ "$name" = dns-query ] && sub=search
+        [ "$name" = dns-query ] && [ ! -e "help.$name.${sub:-none}" ] && sub=search
         [ -n "$sub" ] || continue
         [ -e "help.$name.$sub" ] || { complain "$page" "$line" "$name has no command $sub"; continue; }
         for option in $(grep -oE -e ' --[a-z][a-z-]*' <<<"$text"); do
