@@ -204,7 +204,7 @@ static dns_status write_model(struct work *w, const dns_whitening *whitening)
         {"backbone", backbone, tensors, n},
         {"whitening", space, white, 2},
         {"coarse", coarse, NULL, 0},
-        {"similarity", "{\"direction\":\"max\",\"regions\":\"chamfer\"}", NULL, 0},
+        {"similarity", "{\"direction\":\"max\",\"regions\":\"same\"}", NULL, 0},
     };
     DNS_TRY(dns_model_edit_apply(w->s->out, edits, sizeof edits / sizeof edits[0]));
 out:
