@@ -79,20 +79,6 @@ static void close_work(struct work *w)
     dns_store_close(w->store);
 }
 
-static size_t column_of(const dns_index_ids *ids, uint64_t key)
-{
-    for (size_t low = 0, high = ids->n; low < high;) {
-        size_t middle = low + (high - low) / 2;
-        if (ids->keys[middle] == key)
-            return middle;
-        if (ids->keys[middle] < key)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return SIZE_MAX;
-}
-
 static dns_status compare(struct scores *out, struct work *w, const char *path)
 {
     dns_status status = DNS_OK;
@@ -114,7 +100,7 @@ static dns_status compare(struct scores *out, struct work *w, const char *path)
     DNS_TRY(dns_alloc(&out->fine, w->n_videos, sizeof *out->fine));
     for (size_t i = 0; i < answer->n_results; i++) {
         const dns_result *r = &answer->results[i];
-        size_t column = column_of(dns_truth_ids(w->truth), r->id);
+        size_t column = dns_index_ids_find(dns_truth_ids(w->truth), r->id);
         if (column == SIZE_MAX)
             continue;
         out->coarse[column] = r->coarse;

@@ -243,7 +243,7 @@ void dns_index_ids_free(dns_index_ids *ids)
     *ids = (dns_index_ids){0};
 }
 
-static size_t find_key(const dns_index_ids *ids, uint64_t key)
+size_t dns_index_ids_find(const dns_index_ids *ids, uint64_t key)
 {
     size_t low = 0, high = ids->n; /* keys ascend */
     while (low < high) {
@@ -276,7 +276,7 @@ static dns_status score_row(dns_scores *scores, size_t row, dns_searcher *search
     if (status == DNS_OK)
         status = dns_search(&answer, searcher, &query, options);
     for (size_t i = 0; status == DNS_OK && i < answer->n_results; i++) {
-        size_t found = find_key(ids, answer->results[i].id);
+        size_t found = dns_index_ids_find(ids, answer->results[i].id);
         if (found == SIZE_MAX)
             continue;
         size_t column = dns_scores_column(scores, ids->texts[found]);

@@ -24,6 +24,8 @@ typedef struct dns_index_ids {
     size_t n;
 } dns_index_ids;
 DNS_MUST_CHECK dns_status dns_index_ids_read(dns_index_ids *out, dns_store *store, bool extensions);
+/* Position of a 64-bit id; SIZE_MAX when the index does not hold it. */
+size_t dns_index_ids_find(const dns_index_ids *ids, uint64_t key);
 void dns_index_ids_free(dns_index_ids *ids);
 
 /* Scores of those videos of the index that are named in `queries` against all of it. */

@@ -1,5 +1,6 @@
 #include <stdio.h>
 
+#include "csv_output.h"
 #include "dnsel/json.h"
 #include "dnsel/memory.h"
 #include "index_tool.h"
@@ -39,9 +40,9 @@ static void print_row(const struct settings *s, dns_json_writer *w, uint64_t id,
         if (s->format.ndjson)
             fputc('\n', stdout);
     } else if (s->format.csv) {
-        dns_csv_field(shown);
+        dns_csv_print(shown);
         putchar(',');
-        dns_csv_field(meta->path);
+        dns_csv_print(meta->path);
         printf(",%.9g,%u,%u,%u,%llu,%d\n", meta->duration, meta->n_frames, meta->width,
                meta->height, (unsigned long long)meta->file_size, meta->damaged);
     } else if (s->null) {

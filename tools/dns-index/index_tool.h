@@ -20,7 +20,4 @@ typedef struct dns_format_options {
     bool json, ndjson, csv;
 } dns_format_options;
 
-/* A CSV field: quoted where it holds commas, quotes or line breaks. */
-void dns_csv_field(const char *text);
-
 #endif

@@ -1,6 +1,3 @@
-#include <stdio.h>
-#include <string.h>
-
 #include "index_tool.h"
 
 int dns_index_open_failed(const dns_invocation *invocation, const char *directory,
@@ -11,21 +8,6 @@ int dns_index_open_failed(const dns_invocation *invocation, const char *director
     dns_complain(invocation, "%s: no index here; make one with: dns-index build %s FOLDER",
                  directory, directory);
     return DNS_EXIT_NO_INDEX;
-}
-
-void dns_csv_field(const char *text)
-{
-    if (strpbrk(text, ",\"\r\n") == NULL) {
-        fputs(text, stdout);
-        return;
-    }
-    putchar('"');
-    for (const char *c = text; *c != '\0'; c++) {
-        if (*c == '"')
-            putchar('"');
-        putchar(*c);
-    }
-    putchar('"');
 }
 
 int main(int argc, char **argv)

@@ -1,5 +1,7 @@
 #include "query_output.h"
 
+#include "csv_output.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -64,30 +66,15 @@ static void put_json(dns_query_output *o, const char *query, const dns_answer *a
         fputc('\n', stdout);
 }
 
-static void put_field(const char *text)
-{
-    if (strpbrk(text, ",\"\r\n") == NULL) {
-        fputs(text, stdout);
-        return;
-    }
-    putchar('"');
-    for (const char *c = text; *c != '\0'; c++) {
-        if (*c == '"')
-            putchar('"');
-        putchar(*c);
-    }
-    putchar('"');
-}
-
 static void put_csv(const char *query, const dns_answer *a)
 {
     for (size_t i = 0; i < a->n_results; i++) {
         const dns_result *r = &a->results[i];
-        put_field(query);
+        dns_csv_print(query);
         printf(",%zu,", i + 1);
-        put_field(r->name);
+        dns_csv_print(r->name);
         putchar(',');
-        put_field(r->path);
+        dns_csv_print(r->path);
         printf(",%.6g,%.6g,", (double)r->score, (double)r->coarse);
         if (!isnan(r->fine))
             printf("%.6g", (double)r->fine);
