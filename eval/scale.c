@@ -7,7 +7,7 @@
 
 #include "dnsel/matrix.h"
 #include "dnsel/memory.h"
-#include "dnsel/scan.h"
+#include "dnsel/rounding.h"
 #include "dnsel/visil.h"
 #include "scale_parts.h"
 
@@ -375,9 +375,7 @@ dns_status dns_scale_build(dns_scale_built *out, const char *directory, const dn
     DNS_TRY(check_room(directory, o, out->n_before));
     DNS_TRY(fill(index.store, out->n_before, out, o));
     DNS_TRY(dns_snapshot_open(&snapshot, index.store));
-    for (size_t i = 0; i < N_TIERS; i++)
-        if (tiers[i] == DNS_KIND_COARSE || (o->kept[tiers[i]] && tiers[i] != DNS_KIND_FINE_BINARY))
-            DNS_TRY(dns_matrix_refresh(snapshot, tiers[i], NULL, o->cancel));
+    DNS_TRY(dns_matrix_refresh_all(snapshot, NULL, o->cancel));
 out:
     dns_snapshot_close(snapshot);
     scale_close(&index);

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "dnsel/memory.h"
-#include "dnsel/scan.h"
+#include "dnsel/rounding.h"
 #include "scale_parts.h"
 
 const double dns_scale_budgets[DNS_SCALE_BUDGETS] = {0, 0.01, 0.05, 0.30};

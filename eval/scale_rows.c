@@ -5,6 +5,7 @@
 
 #include "dnsel/budget.h"
 #include "dnsel/memory.h"
+#include "dnsel/rounding.h"
 #include "dnsel/scan.h"
 #include "scale_parts.h"
 
@@ -271,12 +272,12 @@ dns_status scale_measure_rows(dns_scale_report *out, const dns_snapshot *snapsho
     DNS_TRY(make_queries(queries, query_codes, o));
     r.queries = queries;
     r.query_codes = query_codes;
-    DNS_TRY(dns_matrix_open(&floats, snapshot, DNS_KIND_COARSE, NULL));
+    DNS_TRY(dns_matrix_open(&floats, snapshot, DNS_MATRIX_COARSE, NULL));
     r.floats = rows_of(floats);
     DNS_TRY(grow_scratch(&r, r.floats.n_rows));
     DNS_TRY(time_tier(&out->floats, &r, &r.floats, all_floats));
     if (o->kept[DNS_KIND_CODES]) {
-        DNS_TRY(dns_matrix_open(&codes, snapshot, DNS_KIND_CODES, NULL));
+        DNS_TRY(dns_matrix_open(&codes, snapshot, DNS_MATRIX_CODES, NULL));
         r.codes = rows_of(codes);
         DNS_TRY(time_tier(&out->codes, &r, &r.codes, all_codes));
         DNS_TRY(measure_recall(&out->recall, &r));

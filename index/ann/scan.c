@@ -7,6 +7,7 @@
 
 #include "dnsel/cpu.h"
 #include "dnsel/memory.h"
+#include "dnsel/rounding.h"
 #include "scan_kernels.h"
 #include "topk.h"
 
@@ -126,33 +127,24 @@ static void release(struct scan *scan)
     dns_free(scan->entries);
 }
 
-/* scale = max|x| / 127, code = nearest integer, halves to even: as the rows of an index are stored.
- */
-static void quantise(struct scan *scan, size_t q, const float *x)
+static dns_status set_queries(struct scan *scan, const void *queries, size_t n_queries)
 {
-    int8_t *codes = scan->query_codes + q * scan->rows->dim;
-    float largest = 0.0f;
-    int32_t sum = 0;
-    for (size_t i = 0; i < scan->rows->dim; i++)
-        largest = fmaxf(largest, fabsf(x[i]));
-    float scale = largest / 127.0f;
-    for (size_t i = 0; i < scan->rows->dim; i++) {
-        codes[i] = scale > 0.0f ? (int8_t)lrintf(fminf(fmaxf(x[i] / scale, -127.0f), 127.0f)) : 0;
-        sum += codes[i];
-    }
-    scan->query_scales[q] = scale;
-    scan->query_sums[q] = sum;
-}
-
-static void set_queries(struct scan *scan, const void *queries, size_t n_queries)
-{
+    size_t dim = scan->rows->dim;
     scan->n_queries = n_queries;
     scan->queries = queries;
     if (scan->rows->dtype != DNS_I8)
-        return;
+        return DNS_OK;
     scan->queries = scan->query_codes;
-    for (size_t q = 0; q < n_queries; q++)
-        quantise(scan, q, (const float *)queries + q * scan->rows->dim);
+    dns_status status =
+        dns_rows_to_i8(scan->query_codes, scan->query_scales, queries, n_queries, dim);
+    if (status != DNS_OK)
+        return status;
+    for (size_t q = 0; q < n_queries; q++) {
+        scan->query_sums[q] = 0;
+        for (size_t i = 0; i < dim; i++)
+            scan->query_sums[q] += scan->query_codes[q * dim + i];
+    }
+    return DNS_OK;
 }
 
 /* From what the kernel gives to what the caller gets. */
@@ -233,7 +225,7 @@ static dns_status run_group(struct scan *scan, const void *queries, size_t n_que
                             dns_pool *pool)
 {
     dns_status status = DNS_OK;
-    set_queries(scan, queries, n_queries);
+    DNS_TRY(set_queries(scan, queries, n_queries));
     DNS_TRY(dns_pool_run(pool, (scan->rows->n_rows + scan->task_rows - 1) / scan->task_rows,
                          scan_task, scan));
     if (scan->tops != NULL)
@@ -331,21 +323,6 @@ void dns_hits_sort(dns_hit *hits, size_t n_hits)
 {
     if (n_hits > 1)
         qsort(hits, n_hits, sizeof *hits, compare_hits);
-}
-
-dns_status dns_codes_from_f32(uint8_t *codes, const float *x, size_t n_rows, size_t dim)
-{
-    size_t n_bytes = (dim + 7) / 8;
-    memset(codes, 0, n_rows * n_bytes);
-    for (size_t row = 0; row < n_rows; row++)
-        for (size_t i = 0; i < dim; i++) {
-            float value = x[row * dim + i];
-            if (isnan(value))
-                return dns_status_set(DNS_ERR_RANGE, "vector %zu: element %zu is not a number", row,
-                                      i);
-            codes[row * n_bytes + i / 8] |= (uint8_t)((value > 0.0f) << i % 8);
-        }
-    return DNS_OK;
 }
 
 static int compare_ids(const void *a, const void *b)

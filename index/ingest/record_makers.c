@@ -5,7 +5,7 @@
 #include "dnsel/archive.h"
 #include "dnsel/coarse.h"
 #include "dnsel/memory.h"
-#include "dnsel/scan.h"
+#include "dnsel/rounding.h"
 #include "dnsel/selector.h"
 #include "dnsel/visil.h"
 

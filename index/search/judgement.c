@@ -104,7 +104,7 @@ dns_status dns_searcher_confidence(dns_searcher *s, float *confidence, const dns
     const dns_matrix_options options = {.pool = s->pool};
     dns_matrix *matrix = NULL;
     float *targets = NULL;
-    DNS_TRY(dns_matrix_open(&matrix, snapshot, DNS_KIND_SELECTOR, &options));
+    DNS_TRY(dns_matrix_open(&matrix, snapshot, DNS_MATRIX_SELECTOR, &options));
     dns_matrix_rows scalars = dns_matrix_get(matrix);
     DNS_TRY(dns_alloc(&targets, rows->n_rows, sizeof *targets));
     DNS_TRY(gather_scalars(targets, rows, &scalars));

@@ -112,7 +112,7 @@ dns_status dns_searcher_rows(dns_matrix_rows *out, dns_searcher *s, const dns_sn
         const dns_matrix_options options = {.pool = s->pool};
         dns_matrix_close(s->matrix);
         s->matrix = NULL;
-        dns_status status = dns_matrix_open(&s->matrix, snapshot, DNS_KIND_COARSE, &options);
+        dns_status status = dns_matrix_open(&s->matrix, snapshot, DNS_MATRIX_COARSE, &options);
         if (status != DNS_OK)
             return status;
         s->matrix_generation = generation;

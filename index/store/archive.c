@@ -1,43 +1,11 @@
 #include "dnsel/archive.h"
 
-#include <math.h>
-#include <string.h>
-
 #include <zstd.h>
 
 #include "dnsel/memory.h"
+#include "dnsel/rounding.h"
 
 enum { ZSTD_LEVEL = 1 };
-
-dns_status dns_rows_to_i8(int8_t *codes, float *scales, const float *x, size_t n_rows, size_t dim)
-{
-    for (size_t r = 0; r < n_rows; r++, x += dim, codes += dim) {
-        float largest = 0;
-        bool finite = true;
-        for (size_t i = 0; i < dim; i++) {
-            largest = fmaxf(largest, fabsf(x[i]));
-            finite &= isfinite(x[i]) != 0;
-        }
-        if (!finite)
-            return dns_status_set(DNS_ERR_RANGE, "row %zu has an element that is not finite", r);
-        scales[r] = largest / 127.0f;
-        float inverse = scales[r] > 0 ? 1.0f / scales[r] : 0.0f;
-        if (!isfinite(inverse)) { /* denormal rows count as zeros */
-            scales[r] = 0;
-            inverse = 0;
-        }
-        for (size_t i = 0; i < dim; i++)
-            codes[i] = (int8_t)lrintf(fminf(fmaxf(x[i] * inverse, -127.0f), 127.0f));
-    }
-    return DNS_OK;
-}
-
-void dns_rows_from_i8(float *x, const int8_t *codes, const float *scales, size_t n_rows, size_t dim)
-{
-    for (size_t r = 0; r < n_rows; r++)
-        for (size_t i = 0; i < dim; i++)
-            x[r * dim + i] = scales[r] * (float)codes[r * dim + i];
-}
 
 /* What is packed: i8 [T,R,D], padding to 4 bytes, f32 scales [T,R]. */
 static bool plain_size(size_t *size, size_t *n_rows, size_t *scales_at,

@@ -9,9 +9,11 @@
 #include <unistd.h>
 
 #include "dnsel/memory.h"
+#include "dnsel/rounding.h"
 #include "matrix_file.h"
 
 struct dns_matrix {
+    const dns_matrix_kind *kind;
     size_t n_rows, dim, row_bytes;
     dns_dtype dtype;
     uint64_t *ids;
@@ -21,6 +23,66 @@ struct dns_matrix {
     dns_matrix_source source;
     char *reason;
 };
+
+/* ---- what rows are made of ---- */
+
+static const dns_matrix_kind kinds[DNS_MATRIX_COUNT] = {
+    [DNS_MATRIX_COARSE] = {"coarse.matrix", DNS_KIND_COARSE, false, DNS_F32},
+    [DNS_MATRIX_COARSE_I8] = {"coarse-int8.matrix", DNS_KIND_COARSE, true, DNS_I8},
+    [DNS_MATRIX_COARSE_BITS] = {"coarse-bits.matrix", DNS_KIND_COARSE, true, DNS_U8},
+    [DNS_MATRIX_CODES] = {"codes.matrix", DNS_KIND_CODES, false, DNS_U8},
+    [DNS_MATRIX_SELECTOR] = {"selector.matrix", DNS_KIND_SELECTOR, false, DNS_F32},
+};
+
+dns_status dns_matrix_kind_get(const dns_matrix_kind **out, dns_matrix_id id)
+{
+    if ((unsigned)id >= DNS_MATRIX_COUNT)
+        return dns_status_set(DNS_ERR_ARG, "unknown matrix %d", (int)id);
+    *out = &kinds[id];
+    return DNS_OK;
+}
+
+const char *dns_matrix_name(dns_matrix_id id)
+{
+    return (unsigned)id < DNS_MATRIX_COUNT ? kinds[id].name : "unknown";
+}
+
+dns_matrix_id dns_matrix_small(const dns_store_settings *settings, dns_dtype dtype)
+{
+    if (settings->kept[DNS_KIND_CODES] && settings->dtype[DNS_KIND_CODES] == dtype)
+        return DNS_MATRIX_CODES;
+    return dtype == DNS_I8 ? DNS_MATRIX_COARSE_I8 : DNS_MATRIX_COARSE_BITS;
+}
+
+dns_status dns_matrix_row_shape(dns_dtype *dtype, size_t *dim, const dns_matrix_kind *kind,
+                                const dns_record *r)
+{
+    *dtype = kind->rounded ? kind->dtype : r->dtype;
+    *dim = kind->rounded && kind->dtype == DNS_U8 ? (r->shape[0] + 7) / 8 : r->shape[0];
+    if (kind->rounded && r->dtype != DNS_F32)
+        return dns_status_set(DNS_ERR_SHAPE, "%s: made of F32 records alone", kind->name);
+    return DNS_OK;
+}
+
+dns_status dns_matrix_row_make(void *row, float *scale, const dns_matrix_kind *kind,
+                               const dns_record *r)
+{
+    dns_status status = DNS_OK;
+    if (!kind->rounded) {
+        memcpy(row, r->data, r->size);
+        if (scale != NULL)
+            *scale = r->scales[0];
+    } else if (kind->dtype == DNS_I8) {
+        status = dns_rows_to_i8(row, scale, r->data, 1, r->shape[0]);
+    } else {
+        status = dns_codes_from_f32(row, r->data, 1, r->shape[0]);
+    }
+    if (status == DNS_OK)
+        return status;
+    char text[17];
+    dns_id_text(r->id, text);
+    return dns_status_context(status, "%s record %s", dns_kind_name(r->kind), text);
+}
 
 /* ---- vectors in memory ---- */
 
@@ -57,23 +119,24 @@ static void drop_contents(dns_matrix *m)
     m->n_rows = 0;
 }
 
-static dns_status fits(const dns_matrix *m, const dns_record *r)
+static dns_status set_row(dns_matrix *m, size_t row, const dns_record *r)
 {
-    if (r->dtype == m->dtype && r->shape[0] == m->dim)
-        return DNS_OK;
-    char text[17];
-    dns_id_text(r->id, text);
-    return dns_status_set(
-        DNS_ERR_SHAPE, "%s record %s: %zu elements of another type or number than the others (%zu)",
-        dns_kind_name(r->kind), text, r->shape[0], m->dim);
-}
-
-static void set_row(dns_matrix *m, size_t row, const dns_record *r)
-{
+    dns_dtype dtype;
+    size_t dim;
+    dns_status status = dns_matrix_row_shape(&dtype, &dim, m->kind, r);
+    if (status != DNS_OK)
+        return status;
+    if (dtype != m->dtype || dim != m->dim) {
+        char text[17];
+        dns_id_text(r->id, text);
+        return dns_status_set(
+            DNS_ERR_SHAPE,
+            "%s record %s: %zu elements of another type or number than the others (%zu)",
+            dns_kind_name(r->kind), text, r->shape[0], m->dim);
+    }
     m->ids[row] = r->id;
-    if (m->scales != NULL)
-        m->scales[row] = r->scales[0];
-    memcpy(m->vectors + row * m->row_bytes, r->data, m->row_bytes);
+    return dns_matrix_row_make(m->vectors + row * m->row_bytes,
+                               m->scales != NULL ? &m->scales[row] : NULL, m->kind, r);
 }
 
 /* ---- from the records ---- */
@@ -83,7 +146,6 @@ enum { CHUNK = 1024 };
 typedef struct reading {
     dns_matrix *m;
     const dns_snapshot *snapshot;
-    dns_kind kind;
     dns_cancel *cancel;
 } reading;
 
@@ -95,34 +157,33 @@ static dns_status read_chunk(void *payload, size_t task, size_t worker)
         return dns_status_set(DNS_ERR_CANCELLED, "interrupted");
     for (size_t row = task * CHUNK; row < end; row++) {
         dns_record r;
-        dns_status status = dns_snapshot_get(&r, job->snapshot, job->kind, job->m->ids[row], true);
+        dns_status status =
+            dns_snapshot_get(&r, job->snapshot, job->m->kind->kind, job->m->ids[row], true);
         if (status == DNS_OK)
-            status = fits(job->m, &r);
+            status = set_row(job->m, row, &r);
         if (status != DNS_OK)
             return status;
-        set_row(job->m, row, &r);
     }
     return DNS_OK;
 }
 
-static dns_status read_records(dns_matrix *m, const dns_snapshot *snapshot, dns_kind kind,
+static dns_status read_records(dns_matrix *m, const dns_snapshot *snapshot,
                                const dns_matrix_options *options)
 {
     dns_status status = DNS_OK;
     dns_record first;
     drop_contents(m);
     m->source = DNS_MATRIX_RECORDS;
-    DNS_TRY(dns_snapshot_ids(&m->ids, &m->n_rows, snapshot, kind));
+    DNS_TRY(dns_snapshot_ids(&m->ids, &m->n_rows, snapshot, m->kind->kind));
     if (m->n_rows > 0) {
-        DNS_TRY(dns_snapshot_get(&first, snapshot, kind, m->ids[0], false));
-        m->dtype = first.dtype;
-        m->dim = first.shape[0];
-        m->row_bytes = first.size;
+        DNS_TRY(dns_snapshot_get(&first, snapshot, m->kind->kind, m->ids[0], false));
+        DNS_TRY(dns_matrix_row_shape(&m->dtype, &m->dim, m->kind, &first));
+        m->row_bytes = m->dim * dns_dtype_size(m->dtype);
         if (m->dtype == DNS_I8)
             DNS_TRY(dns_alloc(&m->scales, m->n_rows, sizeof *m->scales));
     }
     DNS_TRY(reserve_vectors(m, m->n_rows));
-    reading job = {m, snapshot, kind, options->cancel};
+    reading job = {m, snapshot, options->cancel};
     DNS_TRY(dns_pool_run(options->pool, (m->n_rows + CHUNK - 1) / CHUNK, read_chunk, &job));
 out:
     return status;
@@ -174,7 +235,7 @@ static int compare_ids(const void *a, const void *b)
 /* Brings the rows of the file to the state of the snapshot. Pages that are written to become
  * private copies. */
 static dns_status patch(dns_matrix *m, size_t n_base, const uint64_t *changed, size_t n_changed,
-                        const dns_snapshot *snapshot, dns_kind kind)
+                        const dns_snapshot *snapshot)
 {
     dns_status status = DNS_OK;
     size_t *dead = NULL, n_dead = 0;
@@ -183,7 +244,7 @@ static dns_status patch(dns_matrix *m, size_t n_base, const uint64_t *changed, s
     for (size_t i = 0; i < n_changed; i++) {
         dns_record r;
         const uint64_t *found = bsearch(&changed[i], m->ids, n_base, sizeof *m->ids, compare_ids);
-        status = dns_snapshot_get(&r, snapshot, kind, changed[i], true);
+        status = dns_snapshot_get(&r, snapshot, m->kind->kind, changed[i], true);
         if (status == DNS_ERR_NOTFOUND) {
             if (found != NULL)
                 dead[n_dead++] = (size_t)(found - m->ids);
@@ -191,8 +252,7 @@ static dns_status patch(dns_matrix *m, size_t n_base, const uint64_t *changed, s
         }
         if (status != DNS_OK)
             goto out;
-        DNS_TRY(fits(m, &r));
-        set_row(m, found != NULL ? (size_t)(found - m->ids) : m->n_rows++, &r);
+        DNS_TRY(set_row(m, found != NULL ? (size_t)(found - m->ids) : m->n_rows++, &r));
     }
     for (size_t i = n_dead; i-- > 0;) { /* descending, so that the last row is a living one */
         size_t last = --m->n_rows, row = dead[i];
@@ -209,14 +269,14 @@ out:
     return status;
 }
 
-static dns_status read_file(dns_matrix *m, const dns_snapshot *snapshot, dns_kind kind,
+static dns_status read_file(dns_matrix *m, const dns_snapshot *snapshot,
                             const dns_matrix_options *options)
 {
     dns_status status = DNS_OK;
     dns_matrix_file file = {.fd = -1};
     uint64_t *changed = NULL;
     size_t n_changed, capacity = 0;
-    DNS_TRY(dns_matrix_file_open(&file, snapshot, kind));
+    DNS_TRY(dns_matrix_file_open(&file, snapshot, m->kind));
     if (file.generation > dns_snapshot_generation(snapshot))
         DNS_FAIL(DNS_ERR_VERSION, "%s: newer than this snapshot", file.path);
     DNS_TRY(dns_snapshot_changes(&changed, &n_changed, snapshot, file.generation));
@@ -236,7 +296,7 @@ static dns_status read_file(dns_matrix *m, const dns_snapshot *snapshot, dns_kin
     m->scales = file.scales;
     file.ids = NULL;
     file.scales = NULL;
-    DNS_TRY(patch(m, file.n_rows, changed, n_changed, snapshot, kind));
+    DNS_TRY(patch(m, file.n_rows, changed, n_changed, snapshot));
     m->source = n_changed > 0 ? DNS_MATRIX_PATCHED : DNS_MATRIX_FILE;
     if (n_changed > 0)
         DNS_TRY(dns_string_format(&m->reason, "%zu videos changed since the file was written",
@@ -264,7 +324,7 @@ static bool is_reason(dns_status status)
     }
 }
 
-dns_status dns_matrix_open(dns_matrix **out, const dns_snapshot *snapshot, dns_kind kind,
+dns_status dns_matrix_open(dns_matrix **out, const dns_snapshot *snapshot, dns_matrix_id id,
                            const dns_matrix_options *given)
 {
     dns_status status = DNS_OK;
@@ -273,16 +333,14 @@ dns_status dns_matrix_open(dns_matrix **out, const dns_snapshot *snapshot, dns_k
     if (given != NULL)
         options = *given;
     *out = NULL;
-    if (!dns_matrix_kind(kind))
-        return dns_status_set(DNS_ERR_ARG, "%s records are no vectors of a video",
-                              dns_kind_name(kind));
     DNS_TRY(dns_alloc(&m, 1, sizeof *m));
-    status = read_file(m, snapshot, kind, &options);
+    DNS_TRY(dns_matrix_kind_get(&m->kind, id));
+    status = read_file(m, snapshot, &options);
     if (is_reason(status)) {
         dns_free(m->reason);
         m->reason = NULL;
         DNS_TRY(dns_string_copy(&m->reason, dns_status_message()));
-        status = read_records(m, snapshot, kind, &options);
+        status = read_records(m, snapshot, &options);
     }
     if (status != DNS_OK)
         goto out;
@@ -317,7 +375,7 @@ dns_matrix_rows dns_matrix_get(const dns_matrix *m)
 /* ---- the file itself ---- */
 
 /* Whole and of the snapshot's state; anything else is the status and text of why not. */
-static dns_status check_current(const dns_snapshot *snapshot, dns_kind kind)
+static dns_status check_current(const dns_snapshot *snapshot, const dns_matrix_kind *kind)
 {
     dns_status status = DNS_OK;
     dns_matrix_file file = {.fd = -1};
@@ -337,27 +395,42 @@ out:
 }
 
 dns_status dns_matrix_verify(bool *current, char **reason, const dns_snapshot *snapshot,
-                             dns_kind kind)
+                             dns_matrix_id id)
 {
+    const dns_matrix_kind *kind = NULL;
     if (reason != NULL)
         *reason = NULL;
     *current = false;
-    if (!dns_matrix_kind(kind))
-        return dns_status_set(DNS_ERR_ARG, "%s records are no vectors of a video",
-                              dns_kind_name(kind));
-    dns_status status = check_current(snapshot, kind);
+    dns_status status = dns_matrix_kind_get(&kind, id);
+    if (status != DNS_OK)
+        return status;
+    status = check_current(snapshot, kind);
     *current = status == DNS_OK;
     if (!is_reason(status))
         return status;
     return reason != NULL ? dns_string_copy(reason, dns_status_message()) : DNS_OK;
 }
 
-dns_status dns_matrix_refresh(const dns_snapshot *snapshot, dns_kind kind,
+dns_status dns_matrix_refresh(const dns_snapshot *snapshot, dns_matrix_id id,
                               const dns_progress *progress, dns_cancel *cancel)
 {
     bool current;
-    dns_status status = dns_matrix_verify(&current, NULL, snapshot, kind);
+    if (id == DNS_MATRIX_COARSE_BITS)
+        return DNS_OK;
+    dns_status status = dns_matrix_verify(&current, NULL, snapshot, id);
     if (status != DNS_OK || current)
         return status;
-    return dns_matrix_file_write(snapshot, kind, progress, cancel);
+    return dns_matrix_file_write(snapshot, &kinds[id], progress, cancel);
+}
+
+dns_status dns_matrix_refresh_all(const dns_snapshot *snapshot, const dns_progress *progress,
+                                  dns_cancel *cancel)
+{
+    dns_status status = DNS_OK;
+    const dns_store_settings *settings = dns_store_settings_get(dns_snapshot_store(snapshot));
+    dns_matrix_id small = dns_matrix_small(settings, DNS_I8);
+    for (int id = 0; id < DNS_MATRIX_COUNT && status == DNS_OK; id++)
+        if (settings->kept[kinds[id].kind] && (!kinds[id].rounded || id == (int)small))
+            status = dns_matrix_refresh(snapshot, (dns_matrix_id)id, progress, cancel);
+    return status;
 }

@@ -30,16 +30,9 @@ static const struct {
     size_t size;
 } dtypes[] = {{DNS_F32, 1, 4}, {DNS_I8, 3, 1}, {DNS_U8, 4, 1}};
 
-bool dns_matrix_kind(dns_kind kind)
+static dns_status path_of(char **path, const dns_snapshot *snapshot, const dns_matrix_kind *kind)
 {
-    return kind == DNS_KIND_COARSE || kind == DNS_KIND_CODES || kind == DNS_KIND_SELECTOR;
-}
-
-static dns_status path_of(char **path, const dns_snapshot *snapshot, dns_kind kind)
-{
-    return dns_string_format(path, "%s/%s.matrix",
-                             dns_store_directory(dns_snapshot_store(snapshot)),
-                             dns_kind_name(kind));
+    return dns_path_join(path, dns_store_directory(dns_snapshot_store(snapshot)), kind->name);
 }
 
 static size_t page_up(size_t n)
@@ -95,7 +88,8 @@ static uint64_t u64(const uint8_t *at)
 }
 
 static dns_status read_header(dns_matrix_file *f, size_t *tail_at, size_t *tail_size,
-                              uint64_t *tail_checksum, const dns_snapshot *snapshot, dns_kind kind)
+                              uint64_t *tail_checksum, const dns_snapshot *snapshot,
+                              const dns_matrix_kind *kind)
 {
     uint8_t header[AT_CHECKSUM + 8];
     const dns_store *store = dns_snapshot_store(snapshot);
@@ -124,13 +118,16 @@ static dns_status read_header(dns_matrix_file *f, size_t *tail_at, size_t *tail_
     f->n_rows = (size_t)u64(header + AT_N_ROWS);
     f->generation = u64(header + AT_GENERATION);
     *tail_checksum = u64(header + AT_TAIL_CHECKSUM);
-    if (u32(header + AT_KIND) != (uint32_t)kind || element == 0 ||
+    if (kind->rounded && f->dtype != kind->dtype)
+        element = 0;
+    if (u32(header + AT_KIND) != (uint32_t)kind->kind || element == 0 ||
         !measure(f, element, tail_at, tail_size))
         return dns_status_set(DNS_ERR_CORRUPT, "%s: a damaged header", f->path);
     return DNS_OK;
 }
 
-dns_status dns_matrix_file_open(dns_matrix_file *f, const dns_snapshot *snapshot, dns_kind kind)
+dns_status dns_matrix_file_open(dns_matrix_file *f, const dns_snapshot *snapshot,
+                                const dns_matrix_kind *kind)
 {
     dns_status status = DNS_OK;
     size_t tail_at = 0, tail_size = 0;
@@ -221,26 +218,29 @@ static dns_status put_vector(writing *w, const uint8_t *bytes, size_t size)
     return DNS_OK;
 }
 
-static dns_status put_vectors(writing *w, const dns_snapshot *snapshot, dns_kind kind,
+static dns_status put_vectors(writing *w, const dns_snapshot *snapshot, const dns_matrix_kind *kind,
                               const dns_progress *progress, dns_cancel *cancel)
 {
     dns_status status = DNS_OK;
     dns_matrix_file *f = w->file;
     dns_cursor *cursor = NULL;
     dns_record r;
-    size_t row = 0;
+    dns_dtype dtype;
+    size_t row = 0, dim;
+    uint8_t *made = NULL;
     double told = dns_seconds();
-    DNS_TRY(dns_cursor_create(&cursor, snapshot, kind, 0));
+    DNS_TRY(dns_alloc(&made, f->row_bytes, 1));
+    DNS_TRY(dns_cursor_create(&cursor, snapshot, kind->kind, 0));
     while ((status = dns_cursor_next(&r, cursor)) == DNS_OK) {
         DNS_TRY(dns_record_check(&r));
-        if (r.dtype != f->dtype || r.shape[0] != f->dim || row == f->n_rows)
+        DNS_TRY(dns_matrix_row_shape(&dtype, &dim, kind, &r));
+        if (dtype != f->dtype || dim != f->dim || row == f->n_rows)
             DNS_FAIL(DNS_ERR_SHAPE, "%s: vectors of different lengths or types", f->path);
         if (dns_cancelled(cancel))
             DNS_FAIL(DNS_ERR_CANCELLED, "interrupted");
         f->ids[row] = r.id;
-        if (f->scales != NULL)
-            f->scales[row] = r.scales[0];
-        DNS_TRY(put_vector(w, r.data, f->row_bytes));
+        DNS_TRY(dns_matrix_row_make(made, f->scales != NULL ? &f->scales[row] : NULL, kind, &r));
+        DNS_TRY(put_vector(w, made, f->row_bytes));
         row++;
         if (progress != NULL && progress->report != NULL && dns_seconds() - told > 0.1) {
             progress->report(progress->payload, row, f->n_rows, "vectors");
@@ -259,6 +259,7 @@ static dns_status put_vectors(writing *w, const dns_snapshot *snapshot, dns_kind
     size_t bytes = f->n_rows * f->row_bytes;
     DNS_TRY(put(w, zeros, page_up(bytes) - bytes));
 out:
+    dns_free(made);
     dns_cursor_free(cursor);
     return status;
 }
@@ -284,11 +285,12 @@ static dns_status put_tail(writing *w, size_t tail_size, uint64_t *checksum)
 }
 
 static void make_header(uint8_t header[DNS_MATRIX_PAGE], const dns_matrix_file *f,
-                        const dns_snapshot *snapshot, dns_kind kind, uint64_t tail_checksum)
+                        const dns_snapshot *snapshot, const dns_matrix_kind *kind,
+                        uint64_t tail_checksum)
 {
     const dns_store *store = dns_snapshot_store(snapshot);
     dns_digest identity = dns_store_identity(store), model = dns_store_settings_get(store)->model;
-    uint32_t version = DNS_MATRIX_VERSION, kind_number = (uint32_t)kind, code = 0;
+    uint32_t version = DNS_MATRIX_VERSION, kind_number = (uint32_t)kind->kind, code = 0;
     uint64_t dim = f->dim, n_rows = f->n_rows, generation = dns_snapshot_generation(snapshot);
     for (size_t i = 0; i < sizeof dtypes / sizeof *dtypes; i++)
         if (dtypes[i].dtype == f->dtype)
@@ -308,7 +310,7 @@ static void make_header(uint8_t header[DNS_MATRIX_PAGE], const dns_matrix_file *
     memcpy(header + AT_CHECKSUM, &checksum, 8);
 }
 
-dns_status dns_matrix_file_write(const dns_snapshot *snapshot, dns_kind kind,
+dns_status dns_matrix_file_write(const dns_snapshot *snapshot, const dns_matrix_kind *kind,
                                  const dns_progress *progress, dns_cancel *cancel)
 {
     dns_status status = DNS_OK;
@@ -321,17 +323,16 @@ dns_status dns_matrix_file_write(const dns_snapshot *snapshot, dns_kind kind,
     dns_cursor *cursor = NULL;
     dns_record first;
     DNS_TRY(path_of(&f.path, snapshot, kind));
-    f.n_rows = dns_snapshot_count(snapshot, kind);
+    f.n_rows = dns_snapshot_count(snapshot, kind->kind);
     if (f.n_rows > 0) {
-        DNS_TRY(dns_cursor_create(&cursor, snapshot, kind, 0));
+        DNS_TRY(dns_cursor_create(&cursor, snapshot, kind->kind, 0));
         status = dns_cursor_next(&first, cursor);
         if (status == DNS_EOF)
             status = dns_status_set(DNS_ERR_CORRUPT, "%s: no records where %zu were counted",
                                     f.path, f.n_rows);
         if (status != DNS_OK)
             goto out;
-        f.dtype = first.dtype;
-        f.dim = first.shape[0];
+        DNS_TRY(dns_matrix_row_shape(&f.dtype, &f.dim, kind, &first));
     }
     for (size_t i = 0; i < sizeof dtypes / sizeof *dtypes; i++)
         if (dtypes[i].dtype == f.dtype)

@@ -19,16 +19,33 @@ typedef struct dns_matrix_file {
     size_t n_blocks;
 } dns_matrix_file;
 
-/* One vector a video: coarse, codes, selector. */
-bool dns_matrix_kind(dns_kind kind);
+/* What the rows of a matrix are made of. */
+typedef struct dns_matrix_kind {
+    const char *name; /* of its file */
+    dns_kind kind;    /* of the records */
+    bool rounded;     /* F32 records to rows of `dtype`; otherwise rows are what records hold */
+    dns_dtype dtype;
+} dns_matrix_kind;
+
+/* DNS_ERR_ARG. */
+DNS_MUST_CHECK dns_status dns_matrix_kind_get(const dns_matrix_kind **out, dns_matrix_id id);
+
+/* Element type and length of the row that a record makes. DNS_ERR_SHAPE. */
+DNS_MUST_CHECK dns_status dns_matrix_row_shape(dns_dtype *dtype, size_t *dim,
+                                               const dns_matrix_kind *kind,
+                                               const dns_record *record);
+/* row [dim] and, of I8, *scale of a record. DNS_ERR_RANGE. */
+DNS_MUST_CHECK dns_status dns_matrix_row_make(void *row, float *scale, const dns_matrix_kind *kind,
+                                              const dns_record *record);
 
 /* Reads everything but the vectors and checks it. DNS_ERR_NOTFOUND, DNS_ERR_FORMAT (also of another
  * index), DNS_ERR_VERSION, DNS_ERR_MODEL, DNS_ERR_CORRUPT. Close also after a failure. */
 DNS_MUST_CHECK dns_status dns_matrix_file_open(dns_matrix_file *out, const dns_snapshot *snapshot,
-                                               dns_kind kind);
+                                               const dns_matrix_kind *kind);
 void dns_matrix_file_close(dns_matrix_file *file);
 
-DNS_MUST_CHECK dns_status dns_matrix_file_write(const dns_snapshot *snapshot, dns_kind kind,
+DNS_MUST_CHECK dns_status dns_matrix_file_write(const dns_snapshot *snapshot,
+                                                const dns_matrix_kind *kind,
                                                 const dns_progress *progress, dns_cancel *cancel);
 
 #endif

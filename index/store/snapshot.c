@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "dnsel/matrix.h"
 #include "dnsel/memory.h"
 #include "record_codec.h"
 #include "store_handle.h"
@@ -435,18 +436,16 @@ out:
 
 static dns_status derived_bytes(uint64_t *bytes, const dns_store *store)
 {
-    for (int k = 0; k < DNS_KIND_COUNT; k++) {
+    dns_status status = DNS_OK;
+    for (int i = 0; i < DNS_MATRIX_COUNT && status == DNS_OK; i++) {
         char *path;
         struct stat info;
-        dns_status status =
-            dns_string_format(&path, "%s/%s.matrix", store->directory, dns_kind_name((dns_kind)k));
-        if (status != DNS_OK)
-            return status;
-        if (stat(path, &info) == 0)
+        status = dns_path_join(&path, store->directory, dns_matrix_name((dns_matrix_id)i));
+        if (status == DNS_OK && stat(path, &info) == 0)
             *bytes += (uint64_t)info.st_size;
         dns_free(path);
     }
-    return DNS_OK;
+    return status;
 }
 
 dns_status dns_snapshot_stat(dns_store_stat *out, const dns_snapshot *snapshot)

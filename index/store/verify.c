@@ -158,26 +158,22 @@ out:
 
 static dns_status check_derived(checker *c)
 {
-    for (int k = 0; k < DNS_KIND_COUNT; k++) {
-        char *path = NULL, *reason = NULL, name[40] = "";
+    dns_status status = DNS_OK;
+    for (int id = 0; id < DNS_MATRIX_COUNT && status == DNS_OK; id++) {
+        char *path = NULL, *reason = NULL;
+        const char *name = dns_matrix_name((dns_matrix_id)id);
         bool current;
-        if (k != DNS_KIND_COARSE && k != DNS_KIND_CODES && k != DNS_KIND_SELECTOR)
-            continue;
-        strncat(name, dns_kind_name((dns_kind)k), 20);
-        strcat(name, ".matrix");
-        dns_status status = dns_path_join(&path, c->snapshot->store->directory, name);
+        status = dns_path_join(&path, c->snapshot->store->directory, name);
         bool exists = status == DNS_OK &&
                       dns_file_exists(path); /* none is fine: it is made when it is wanted */
         dns_free(path);
         if (exists)
-            status = dns_matrix_verify(&current, &reason, c->snapshot, (dns_kind)k);
+            status = dns_matrix_verify(&current, &reason, c->snapshot, (dns_matrix_id)id);
         if (status == DNS_OK && exists && !current)
             tell(c, DNS_VERIFY_REPAIRABLE, NULL, name, reason);
         dns_free(reason);
-        if (status != DNS_OK)
-            return status;
     }
-    return DNS_OK;
+    return status;
 }
 
 /* What cannot be opened because it is damaged is a finding, not a failure. */

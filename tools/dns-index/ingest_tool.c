@@ -212,11 +212,8 @@ void dns_index_refresh(const dns_invocation *invocation, dns_store *store)
 {
     dns_snapshot *snapshot = NULL;
     dns_status status = dns_snapshot_open(&snapshot, store);
-    const dns_store_settings *settings = dns_store_settings_get(store);
-    static const dns_kind scanned[] = {DNS_KIND_COARSE, DNS_KIND_CODES, DNS_KIND_SELECTOR};
-    for (size_t i = 0; i < sizeof scanned / sizeof scanned[0] && status == DNS_OK; i++)
-        if (settings->kept[scanned[i]])
-            status = dns_matrix_refresh(snapshot, scanned[i], NULL, NULL);
+    if (status == DNS_OK)
+        status = dns_matrix_refresh_all(snapshot, NULL, NULL);
     if (status != DNS_OK)
         dns_complain(invocation, "queries will start slowly: %s", dns_status_message());
     dns_snapshot_close(snapshot);

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dnsel/rounding.h"
 #include "dnsel/scan.h"
 #include "support.h"
 
@@ -290,16 +291,9 @@ static void int8_is_close_to_f32(void **state)
     int8_t codes[4 * DIM];
     for (size_t i = 0; i < DIM; i++)
         query[i] = (float)dns_random_normal(&random) / 22.6f;
-    for (size_t r = 0; r < 4; r++) {
-        float largest = 0.0f;
-        for (size_t i = 0; i < DIM; i++) {
-            rows[r * DIM + i] = (float)dns_random_normal(&random) / 22.6f;
-            largest = fmaxf(largest, fabsf(rows[r * DIM + i]));
-        }
-        scales[r] = largest / 127.0f;
-        for (size_t i = 0; i < DIM; i++)
-            codes[r * DIM + i] = (int8_t)lrintf(rows[r * DIM + i] / scales[r]);
-    }
+    for (size_t i = 0; i < 4 * DIM; i++)
+        rows[i] = (float)dns_random_normal(&random) / 22.6f;
+    assert_ok(dns_rows_to_i8(codes, scales, rows, 4, DIM));
     float exact[4], rounded[4];
     dns_scan_rows f32 = {4, DNS_F32, DIM, NULL, rows, NULL},
                   i8 = {4, DNS_I8, DIM, NULL, codes, scales};
@@ -355,19 +349,6 @@ static void rescore_gives_what_the_exact_scan_gives(void **state)
     dns_free(vectors);
 }
 
-static void codes_hold_the_signs(void **state)
-{
-    float x[2 * 10] = {1, -1, 0, 2, -0.0f, 3, 4, 5, -1, 1, -1, -2, -3, -4, -5, -6, -7, -8, -9, 1};
-    uint8_t codes[4];
-    assert_ok(dns_codes_from_f32(codes, x, 2, 10));
-    assert_int_equal(codes[0], 0xe9);
-    assert_int_equal(codes[1], 0x02);
-    assert_int_equal(codes[2], 0x00);
-    assert_int_equal(codes[3], 0x02);
-    x[13] = NAN;
-    assert_status(dns_codes_from_f32(codes, x, 2, 10), DNS_ERR_RANGE);
-}
-
 static void recall_counts_what_both_found(void **state)
 {
     dns_hit exact[6] = {{1, 9, 0}, {2, 8, 0}, {3, 7, 0}, {4, 9, 0}, {5, 8, 0}, {6, 7, 0}};
@@ -397,7 +378,6 @@ int main(void)
         cmocka_unit_test(zeros_are_no_error),
         cmocka_unit_test(int8_is_close_to_f32),
         cmocka_unit_test(rescore_gives_what_the_exact_scan_gives),
-        cmocka_unit_test(codes_hold_the_signs),
         cmocka_unit_test(recall_counts_what_both_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

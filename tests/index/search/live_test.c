@@ -98,7 +98,7 @@ static int write_and_write(void)
             return 3;
         dns_snapshot *snapshot;
         if (c % 3 == 0 && (dns_snapshot_open(&snapshot, store) != DNS_OK ||
-                           dns_matrix_refresh(snapshot, DNS_KIND_COARSE, NULL, NULL) != DNS_OK))
+                           dns_matrix_refresh(snapshot, DNS_MATRIX_COARSE, NULL, NULL) != DNS_OK))
             return 4;
         if (c % 3 == 0)
             dns_snapshot_close(snapshot);

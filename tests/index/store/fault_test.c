@@ -175,7 +175,7 @@ static dns_status work(void)
     DNS_TRY(dns_batch_commit(batch));
     dns_snapshot_close(snapshot);
     DNS_TRY(dns_snapshot_open(&snapshot, store));
-    DNS_TRY(dns_matrix_refresh(snapshot, DNS_KIND_COARSE, NULL, NULL));
+    DNS_TRY(dns_matrix_refresh(snapshot, DNS_MATRIX_COARSE, NULL, NULL));
 out:
     dns_batch_free(batch);
     dns_snapshot_close(snapshot);
@@ -390,10 +390,10 @@ static dns_status read_everything(void)
     DNS_TRY(dns_snapshot_digest(&digest, snapshot, NULL));
     DNS_TRY(dns_snapshot_stat(&sizes, snapshot));
     DNS_TRY(dns_snapshot_changes(&ids, &n, snapshot, 0));
-    DNS_TRY(dns_matrix_open(&matrix, snapshot, DNS_KIND_COARSE, NULL));
+    DNS_TRY(dns_matrix_open(&matrix, snapshot, DNS_MATRIX_COARSE, NULL));
     dns_matrix_close(matrix);
     matrix = NULL;
-    DNS_TRY(dns_matrix_open(&matrix, snapshot, DNS_KIND_CODES, NULL));
+    DNS_TRY(dns_matrix_open(&matrix, snapshot, DNS_MATRIX_CODES, NULL));
 out:
     dns_matrix_close(matrix);
     dns_free(ids);

@@ -71,11 +71,6 @@ DNS_API DNS_MUST_CHECK dns_status dns_scan_rescore(dns_hit *hits, size_t n_hits,
 /* Puts hits into their order. */
 DNS_API void dns_hits_sort(dns_hit *hits, size_t n_hits);
 
-/* codes [n_rows, (dim + 7) / 8]: bit i of byte j tells whether x[8j + i] > 0; bits behind dim are
- * 0. x [n_rows, dim]. DNS_ERR_RANGE for a NaN. */
-DNS_API DNS_MUST_CHECK dns_status dns_codes_from_f32(uint8_t *codes, const float *x, size_t n_rows,
-                                                     size_t dim);
-
 /* *recall = of what an exact search found, the share that another search found too: the mean over
  * queries of the overlap of found[q * k + i], i < n_found[q], with exact[q * k + i], i < n_exact. 1
  * when n_exact or n_queries is 0. */

@@ -11,13 +11,6 @@
 extern "C" {
 #endif
 
-/* Rows to int8: scale = max|x| / 127 (0 for a row of zeros), code = nearest integer, halves to
- * even. codes [n_rows, dim], scales [n_rows]. DNS_ERR_RANGE when an element is not finite. */
-DNS_API DNS_MUST_CHECK dns_status dns_rows_to_i8(int8_t *codes, float *scales, const float *x,
-                                                 size_t n_rows, size_t dim);
-DNS_API void dns_rows_from_i8(float *x, const int8_t *codes, const float *scales, size_t n_rows,
-                              size_t dim);
-
 /* *out = an archive record of X [n_frames, n_regions, dim]; *block holds its bytes and is to be
  * freed with dns_free. */
 DNS_API DNS_MUST_CHECK dns_status dns_archive_pack(dns_record *out, void **block, const float *x,
