@@ -8,7 +8,10 @@
 #include "dnsel/memory.h"
 #include "dnsel/random.h"
 
-enum { PROJECTED = DNS_FEATURES_REGIONS / 2, WORDS = 64, BINS = 8, MOST_FRAMES = 256 };
+enum { MEAN = 48, DEVIATION = 32, SALIENT = 48, N_SALIENT = 8 };
+enum { WORDS = 256, BINS = 8, MOST_FRAMES = 256 };
+
+static const double year_ns = 365.25 * 24 * 3600 * 1e9;
 
 size_t dns_regular_features_count(size_t dim)
 {
@@ -28,12 +31,11 @@ dns_status dns_regular_features(float *x, const dns_record *coarse, const dns_re
     return status;
 }
 
-/* out [PROJECTED] = random signs [PROJECTED, dim] / sqrt(dim) of v; the signs depend on dim alone.
- */
-static void project(float *out, const double *v, size_t dim)
+/* out [n] = random signs [n, dim] / sqrt(dim) of v; the signs depend on dim alone. */
+static void project(float *out, size_t n, const double *v, size_t dim)
 {
     dns_random random = dns_random_seed(dim);
-    for (size_t i = 0; i < PROJECTED; i++) {
+    for (size_t i = 0; i < n; i++) {
         double sum = 0;
         for (size_t j = 0; j < dim; j += 64) {
             uint64_t signs = dns_random_next(&random);
@@ -44,27 +46,92 @@ static void project(float *out, const double *v, size_t dim)
     }
 }
 
+/* Region vectors [n, dim] as weights and directions. */
+struct regions {
+    const float *x;
+    size_t n, dim;
+    double *weight;  /* [n]: length of the vector */
+    double *nearest; /* [n]: largest cosine with the mean and the regions chosen so far */
+};
+
+static void weigh(struct regions *r, double *mean, double *deviation)
+{
+    double total = 0;
+    for (size_t i = 0; i < r->n; i++) {
+        const float *x = r->x + i * r->dim;
+        for (size_t j = 0; j < r->dim; j++) {
+            r->weight[i] += (double)x[j] * (double)x[j];
+            mean[j] += (double)x[j];
+        }
+        r->weight[i] = sqrt(r->weight[i]);
+        total += r->weight[i];
+    }
+    for (size_t j = 0; j < r->dim && total > 0; j++)
+        mean[j] /= total;
+    for (size_t i = 0; i < r->n; i++)
+        for (size_t j = 0; j < r->dim && r->weight[i] > 0; j++) {
+            double away = (double)r->x[i * r->dim + j] / r->weight[i] - mean[j];
+            deviation[j] += r->weight[i] * away * away / total;
+        }
+    for (size_t j = 0; j < r->dim; j++)
+        deviation[j] = sqrt(deviation[j]);
+}
+
+static void approach(struct regions *r, const double *v)
+{
+    double squares = 0;
+    for (size_t j = 0; j < r->dim; j++)
+        squares += v[j] * v[j];
+    for (size_t i = 0; i < r->n; i++) {
+        double product = 0, lengths = r->weight[i] * sqrt(squares);
+        for (size_t j = 0; j < r->dim; j++)
+            product += (double)r->x[i * r->dim + j] * v[j];
+        r->nearest[i] = fmax(r->nearest[i], lengths > 0 ? product / lengths : 1);
+    }
+}
+
+/* largest [dim] over the unit vectors of the salient regions; v [dim] is scratch. */
+static void find_salient(struct regions *r, double *largest, double *v, const double *mean)
+{
+    for (size_t i = 0; i < r->n; i++)
+        r->nearest[i] = -1;
+    approach(r, mean);
+    for (size_t chosen = 0; chosen < N_SALIENT && chosen < r->n; chosen++) {
+        size_t best = 0;
+        for (size_t i = 1; i < r->n; i++)
+            if (r->weight[i] * (1 - r->nearest[i]) > r->weight[best] * (1 - r->nearest[best]))
+                best = i;
+        for (size_t j = 0; j < r->dim; j++) {
+            double length = r->weight[best] > 0 ? r->weight[best] : 1;
+            v[j] = (double)r->x[best * r->dim + j] / length;
+            largest[j] = chosen == 0 ? v[j] : fmax(largest[j], v[j]);
+        }
+        approach(r, v);
+    }
+}
+
 dns_status dns_region_features(float out[DNS_FEATURES_REGIONS], const float *x, size_t n_frames,
                                size_t n_regions, size_t dim)
 {
     dns_status status = DNS_OK;
-    double *mean = NULL, *deviation = NULL;
-    const size_t n = n_frames * n_regions;
+    double *mean = NULL, *deviation = NULL, *largest = NULL, *v = NULL;
+    struct regions r = {.x = x, .n = n_frames * n_regions, .dim = dim};
     DNS_TRY(dns_alloc(&mean, dim, sizeof *mean));
     DNS_TRY(dns_alloc(&deviation, dim, sizeof *deviation));
-    for (size_t i = 0; i < n; i++)
-        for (size_t j = 0; j < dim; j++)
-            mean[j] += (double)x[i * dim + j] / (double)n;
-    for (size_t i = 0; i < n; i++)
-        for (size_t j = 0; j < dim; j++) {
-            double away = (double)x[i * dim + j] - mean[j];
-            deviation[j] += away * away / (double)n;
-        }
-    for (size_t j = 0; j < dim; j++)
-        deviation[j] = sqrt(deviation[j]);
-    project(out, mean, dim);
-    project(out + PROJECTED, deviation, dim);
+    DNS_TRY(dns_alloc(&largest, dim, sizeof *largest));
+    DNS_TRY(dns_alloc(&v, dim, sizeof *v));
+    DNS_TRY(dns_alloc(&r.weight, r.n, sizeof *r.weight));
+    DNS_TRY(dns_alloc(&r.nearest, r.n, sizeof *r.nearest));
+    weigh(&r, mean, deviation);
+    find_salient(&r, largest, v, mean);
+    project(out, MEAN, mean, dim);
+    project(out + MEAN, DEVIATION, deviation, dim);
+    project(out + MEAN + DEVIATION, SALIENT, largest, dim);
 out:
+    dns_free(r.nearest);
+    dns_free(r.weight);
+    dns_free(v);
+    dns_free(largest);
     dns_free(deviation);
     dns_free(mean);
     return status;
@@ -157,18 +224,21 @@ void dns_metadata_features(float out[DNS_FEATURES_METADATA], const dns_meta *met
     const char *slash = strrchr(meta->name, '/');
     const double pixels = (double)meta->width * (double)meta->height;
     memset(out, 0, DNS_FEATURES_METADATA * sizeof *out);
+    if (meta->imported)
+        return;
     hash_words(out, slash != NULL ? slash + 1 : meta->name);
     out[WORDS] = (float)log1p(fmax(meta->duration, 0));
     out[WORDS + 1] = (float)log1p(pixels);
     out[WORDS + 2] = meta->height > 0 ? (float)meta->width / (float)meta->height : 0;
     out[WORDS + 3] =
         meta->duration > 0 ? (float)log1p((double)meta->file_size / meta->duration) : 0;
+    out[WORDS + 4] = (float)((double)meta->mtime_ns / year_ns);
 }
 
 dns_status dns_stored_regions(float **x, size_t shape[3], bool *found, const dns_snapshot *snapshot,
                               uint64_t id)
 {
-    static const dns_kind kinds[] = {DNS_KIND_REGIONS, DNS_KIND_ARCHIVE, DNS_KIND_FINE_ATTENTION};
+    static const dns_kind kinds[] = {DNS_KIND_FINE_ATTENTION, DNS_KIND_REGIONS, DNS_KIND_ARCHIVE};
     dns_status status = DNS_OK;
     dns_record record = {0};
     *x = NULL;

@@ -1,6 +1,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "csv_output.h"
 #include "default_model.h"
 #include "dnsel/classifier.h"
 #include "dnsel/embedder.h"
@@ -54,17 +55,6 @@ static bool is_given(const struct work *w, size_t rank)
                : rank == 0;
 }
 
-static void put_csv_field(const char *text)
-{
-    putchar('"');
-    for (; *text != '\0'; text++) {
-        if (*text == '"')
-            putchar('"');
-        putchar(*text);
-    }
-    putchar('"');
-}
-
 static void put_answer(struct work *w, const char *video)
 {
     const size_t n = w->s->top < w->shape->n_labels ? w->s->top : w->shape->n_labels;
@@ -88,9 +78,9 @@ static void put_answer(struct work *w, const char *video)
             dns_json_put_bool(&w->json, "given", given);
             dns_json_end_object(&w->json);
         } else if (w->s->csv) {
-            put_csv_field(video);
+            dns_csv_print(video);
             putchar(',');
-            put_csv_field(name);
+            dns_csv_print(name);
             printf(",%.9g,%d\n", p, given);
         } else {
             printf("  %c %.4f  %s\n", given ? '*' : ' ', p, name);

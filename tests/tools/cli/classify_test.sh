@@ -17,7 +17,7 @@ awk 'BEGIN { OFS = "\t"; print "video", "label" } NR < 5 { print $0, NR % 2 ? "o
 want 0 dns-train classifier-data --index v.dns --labels labels.tsv --out train.cpf
 says "privileged, 2 labels"
 want 0 dns-train classifier-data --index v.dns --labels labels.tsv --priv p1,p2,p4 --anchors 1 --out p2.cpf
-says " 197 privileged, 2 labels"
+says " 390 privileged, 2 labels"
 want 0 dns-train classifier --data train.cpf --folds 2 --hidden 8 --out m.cpm --teacher t.cpm
 says "class by cpfd"
 
@@ -26,6 +26,7 @@ rm -f train.cpf p2.cpf t.cpm labels.tsv
 want 0 dns-query classify --model m.cpm --index v.dns --csv
 says "video,label,probability,given"
 check "two labels a video" test "$(grep -c frog.webm "$work/out")" = 2
+check "fields are quoted where they must be" eval '! grep -q \" "$work/out"'
 want 0 dns-query classify --model m.cpm --index v.dns "$first" --json
 says '"schema": "dnsel.classify/1"'
 if command -v strace >/dev/null; then
