@@ -5,10 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "dnsel/cross_entropy.h"
 #include "dnsel/gemm.h"
 #include "dnsel/memory.h"
 #include "dnsel/optimiser.h"
+#include "dnsel/training_checkpoint.h"
 #include "tail_views.h"
 
 enum { EMBED_BATCH = 64, NEIGHBOURS = 12 };
@@ -37,8 +37,6 @@ struct training {
     /* One batch: views a of all pictures, then views b. */
     size_t *pictures; /* [batch] */
     float *trunk, *fixed, *regions, *dregions;
-    float *scores, *dscores; /* [batch, batch] */
-    uint8_t *winners;
 };
 
 dns_status dns_tail_embed(dns_backbone_tail *net, float *regions, const dns_tail_views *v,
@@ -154,24 +152,6 @@ static void draw_batch(struct training *t, size_t step)
     }
 }
 
-/* One direction of the loss; adds to dregions. */
-static dns_status contrast(double *loss, struct training *t, const float *a, const float *b,
-                           float *da, float *db)
-{
-    size_t n = t->o->batch;
-    double here;
-    dns_status status = dns_region_contrast_forward(t->scores, t->winners, a, b, n, n,
-                                                    DNS_TAIL_REGIONS, t->out, t->pool);
-    if (status != DNS_OK)
-        return status;
-    dns_info_nce(&here, t->dscores, t->scores, NULL, n, n, t->o->tau);
-    *loss += here / 2;
-    for (size_t i = 0; i < n * n; i++)
-        t->dscores[i] /= 2;
-    return dns_region_contrast_backward(da, db, t->dscores, t->winners, a, b, n, n,
-                                        DNS_TAIL_REGIONS, t->out, t->pool);
-}
-
 static dns_status train_step(struct training *t, size_t step)
 {
     dns_status status = DNS_OK;
@@ -189,8 +169,9 @@ static dns_status train_step(struct training *t, size_t step)
     draw_batch(t, step);
     DNS_TRY(dns_backbone_tail_forward(t->net, t->regions, NULL, &batch, t->pool));
     memset(t->dregions, 0, 2 * half * sizeof *t->dregions);
-    DNS_TRY(contrast(&loss, t, t->regions, t->regions + half, t->dregions, t->dregions + half));
-    DNS_TRY(contrast(&loss, t, t->regions + half, t->regions, t->dregions + half, t->dregions));
+    const dns_region_pairs pairs = {t->regions, t->regions + half, n, DNS_TAIL_REGIONS,
+                                    t->out,     t->o->tau};
+    DNS_TRY(dns_region_info_nce(&loss, t->dregions, t->dregions + half, &pairs, t->pool));
     dns_parameters_zero_gradients(p);
     DNS_TRY(dns_backbone_tail_backward(t->net, t->dregions, &batch, t->pool));
     double norm = dns_gradient_norm(p);
@@ -214,36 +195,16 @@ static void describe(char *text, size_t size, const struct training *t)
 
 static dns_status save_checkpoint(const struct training *t, size_t step)
 {
-    char number[24], what[256];
-    if (t->o->checkpoint == NULL)
-        return DNS_OK;
-    snprintf(number, sizeof number, "%zu", step);
+    char what[256];
     describe(what, sizeof what, t);
-    const dns_metadata metadata[] = {{"step", number}, {"training", what}};
-    return dns_parameters_save_checkpoint(dns_backbone_tail_parameters(t->net), t->o->checkpoint,
-                                          metadata, 2);
+    return dns_checkpoint_save(dns_backbone_tail_parameters(t->net), t->o->checkpoint, what, step);
 }
 
 static dns_status load_checkpoint(size_t *step, struct training *t)
 {
-    dns_status status = DNS_OK;
-    dns_safetensors *file = NULL;
     char what[256];
-    *step = 0;
-    if (t->o->checkpoint == NULL || !dns_file_exists(t->o->checkpoint))
-        return DNS_OK;
-    DNS_TRY(dns_safetensors_open(&file, t->o->checkpoint));
     describe(what, sizeof what, t);
-    const char *found = dns_safetensors_metadata(file, "training"),
-               *number = dns_safetensors_metadata(file, "step");
-    if (found == NULL || number == NULL || strcmp(found, what) != 0)
-        DNS_FAIL(DNS_ERR_MODEL, "%s: checkpoint of another training (%s)", t->o->checkpoint,
-                 found != NULL ? found : "unknown");
-    DNS_TRY(dns_parameters_load_checkpoint(dns_backbone_tail_parameters(t->net), file));
-    *step = (size_t)strtoull(number, NULL, 10);
-out:
-    dns_safetensors_close(file);
-    return status;
+    return dns_checkpoint_load(step, dns_backbone_tail_parameters(t->net), t->o->checkpoint, what);
 }
 
 static size_t count_scenes(const dns_tail_views *v)
@@ -270,9 +231,6 @@ static dns_status open_training(struct training *t)
     DNS_TRY(dns_alloc(&t->fixed, 2 * n, v->fixed * sizeof *t->fixed));
     DNS_TRY(dns_alloc(&t->regions, 2 * half, sizeof *t->regions));
     DNS_TRY(dns_alloc(&t->dregions, 2 * half, sizeof *t->dregions));
-    DNS_TRY(dns_alloc(&t->scores, n * n, sizeof *t->scores));
-    DNS_TRY(dns_alloc(&t->dscores, n * n, sizeof *t->dscores));
-    DNS_TRY(dns_alloc(&t->winners, n * DNS_TAIL_REGIONS, n));
     if (t->o->cluster > 1)
         DNS_TRY(find_neighbours(t));
 out:
@@ -308,9 +266,6 @@ out:
     dns_free(t.fixed);
     dns_free(t.regions);
     dns_free(t.dregions);
-    dns_free(t.scores);
-    dns_free(t.dscores);
-    dns_free(t.winners);
     return status;
 }
 

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "dnsel/backbone_tail.h"
+#include "dnsel/cross_entropy.h"
 #include "dnsel/linear.h"
 #include "dnsel/memory.h"
 
@@ -112,4 +113,42 @@ dns_status dns_region_contrast_backward(dns_real *da, dns_real *db, const dns_re
                          .dim = dim};
     dns_status status = dns_pool_run(pool, n, backward_a_task, &c);
     return status == DNS_OK ? dns_pool_run(pool, m, backward_b_task, &c) : status;
+}
+
+/* One direction of the loss; scores, dscores and winners are scratch. */
+static dns_status one_way(double *loss, dns_real *da, dns_real *db, const dns_real *a,
+                          const dns_real *b, const dns_region_pairs *pairs, dns_real *scores,
+                          dns_real *dscores, uint8_t *winners, dns_pool *pool)
+{
+    size_t n = pairs->n;
+    double here;
+    dns_status status = dns_region_contrast_forward(scores, winners, a, b, n, n, pairs->n_regions,
+                                                    pairs->dim, pool);
+    if (status != DNS_OK)
+        return status;
+    dns_info_nce(&here, dscores, scores, NULL, n, n, pairs->tau);
+    *loss += here / 2;
+    for (size_t i = 0; i < n * n; i++)
+        dscores[i] /= 2;
+    return dns_region_contrast_backward(da, db, dscores, winners, a, b, n, n, pairs->n_regions,
+                                        pairs->dim, pool);
+}
+
+dns_status dns_region_info_nce(double *loss, dns_real *da, dns_real *db, const dns_region_pairs *p,
+                               dns_pool *pool)
+{
+    dns_status status = DNS_OK;
+    dns_real *scores = NULL, *dscores = NULL;
+    uint8_t *winners = NULL;
+    *loss = 0;
+    DNS_TRY(dns_alloc(&scores, p->n, p->n * sizeof *scores));
+    DNS_TRY(dns_alloc(&dscores, p->n, p->n * sizeof *dscores));
+    DNS_TRY(dns_alloc(&winners, p->n * p->n_regions, p->n));
+    DNS_TRY(one_way(loss, da, db, p->a, p->b, p, scores, dscores, winners, pool));
+    DNS_TRY(one_way(loss, db, da, p->b, p->a, p, scores, dscores, winners, pool));
+out:
+    dns_free(scores);
+    dns_free(dscores);
+    dns_free(winners);
+    return status;
 }

@@ -67,12 +67,7 @@ static dns_status read_pictures(struct work *w)
 {
     dns_status status = DNS_OK;
     dns_file_list list = {0};
-    const dns_file_list_options any = {.all_files = true};
-    for (size_t i = 0; i < w->s->videos.n; i++)
-        DNS_TRY(dns_file_list_add(&list, w->s->videos.items[i], NULL));
-    for (size_t i = 0; i < w->s->photos.n; i++)
-        DNS_TRY(dns_file_list_add(&list, w->s->photos.items[i], &any));
-    DNS_TRY(dns_file_list_unique(&list));
+    DNS_TRY(dns_training_files(&list, &w->s->videos, &w->s->photos));
     const dns_training_pictures_options options = {
         .per_video = w->s->per_video,
         .scenes = w->s->scenes,

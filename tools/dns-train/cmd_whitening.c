@@ -8,6 +8,7 @@
 #include "dnsel/memory.h"
 #include "dnsel/whitening_training.h"
 #include "frame_edits.h"
+#include "json_text.h"
 #include "terminal.h"
 
 enum { CALIBRATION_FRAMES = 64, RANGE_DIGITS = 17 };
@@ -112,43 +113,10 @@ static const dns_option options[] = {
 
 /* ---- the model ---- */
 
-/* Text that is written as JSON. */
-struct text {
-    char *data;
-    size_t size;
-    FILE *stream;
-    dns_json_writer writer;
-};
-
-static dns_status text_open(struct text *text)
-{
-    text->stream = open_memstream(&text->data, &text->size);
-    if (text->stream == NULL)
-        return dns_status_set(DNS_ERR_NOMEM, "a text");
-    text->writer = dns_json_writer_to(text->stream, false);
-    return DNS_OK;
-}
-
-static dns_status text_finish(struct text *text)
-{
-    dns_status status = dns_json_finish(&text->writer);
-    if (fclose(text->stream) != 0 && status == DNS_OK)
-        status = dns_status_set_errno("a text");
-    text->stream = NULL;
-    return status;
-}
-
-static void text_free(struct text *text)
-{
-    if (text->stream != NULL)
-        fclose(text->stream);
-    free(text->data);
-}
-
-static dns_status write_preprocessing(struct text *text, const struct settings *s,
+static dns_status write_preprocessing(dns_json_text *text, const struct settings *s,
                                       const dns_backbone *backbone)
 {
-    dns_status status = text_open(text);
+    dns_status status = dns_json_text_open(text);
     if (status != DNS_OK)
         return status;
     dns_json_writer *w = &text->writer;
@@ -160,10 +128,10 @@ static dns_status write_preprocessing(struct text *text, const struct settings *
     dns_json_put_integer(w, "short_side", (int64_t)s->short_side);
     dns_json_put_integer(w, "size", (int64_t)backbone->input_size);
     dns_json_end_object(w);
-    return text_finish(text);
+    return dns_json_text_finish(text);
 }
 
-static dns_status write_backbone(struct text *text, const dns_backbone *backbone)
+static dns_status write_backbone(dns_json_text *text, const dns_backbone *backbone)
 {
     dns_status status = DNS_OK;
     char *path = NULL;
@@ -174,13 +142,13 @@ static dns_status write_backbone(struct text *text, const dns_backbone *backbone
     DNS_TRY(dns_safetensors_open(&base, path));
     DNS_TRY(dns_backbone_digest(&digest, backbone, base));
     dns_digest_text(&digest, hex);
-    DNS_TRY(text_open(text));
+    DNS_TRY(dns_json_text_open(text));
     dns_json_begin_object(&text->writer, NULL);
     dns_json_put_string(&text->writer, "name", backbone->name);
     dns_json_put_string(&text->writer, "weights", hex);
     dns_json_put_string(&text->writer, "precision", dns_precision_name(DNS_PRECISION_F32));
     dns_json_end_object(&text->writer);
-    DNS_TRY(text_finish(text));
+    DNS_TRY(dns_json_text_finish(text));
 out:
     dns_safetensors_close(base);
     dns_free(path);
@@ -191,7 +159,7 @@ out:
 static dns_status open_or_begin(dns_model **out, const struct settings *s)
 {
     dns_status status = DNS_OK;
-    struct text backbone_text = {0}, preprocessing = {0};
+    dns_json_text backbone_text = {0}, preprocessing = {0};
     const dns_backbone *backbone;
     *out = NULL;
     char *manifest = NULL;
@@ -206,8 +174,8 @@ static dns_status open_or_begin(dns_model **out, const struct settings *s)
     }
     DNS_TRY(dns_model_open(out, s->out));
 out:
-    text_free(&backbone_text);
-    text_free(&preprocessing);
+    dns_json_text_free(&backbone_text);
+    dns_json_text_free(&preprocessing);
     dns_free(manifest);
     return status;
 }
@@ -230,7 +198,7 @@ static double rounded_up(float range)
 }
 
 /* The backbone section as it is, with the ranges of its maps on frames of the videos. */
-static dns_status write_ranges(struct text *text, const dns_model *model,
+static dns_status write_ranges(dns_json_text *text, const dns_model *model,
                                const dns_media_options *media, const dns_file_list *list,
                                const struct settings *s)
 {
@@ -248,7 +216,7 @@ static dns_status write_ranges(struct text *text, const dns_model *model,
                             list->n, media, s->seed, media->cancel));
     dns_frames_normalise(pixels, frames, n * n_pixels, backbone);
     DNS_TRY(dns_graph_calibrate(ranges, graph, pixels, n));
-    DNS_TRY(text_open(text));
+    DNS_TRY(dns_json_text_open(text));
     dns_json_begin_object(&text->writer, NULL);
     DNS_TRY(
         dns_json_each(dns_model_section(model, "backbone"), copy_all_but_ranges, &text->writer));
@@ -258,7 +226,7 @@ static dns_status write_ranges(struct text *text, const dns_model *model,
         dns_json_put_number(&text->writer, NULL, rounded_up(ranges[i]), RANGE_DIGITS);
     dns_json_end_array(&text->writer);
     dns_json_end_object(&text->writer);
-    DNS_TRY(text_finish(text));
+    DNS_TRY(dns_json_text_finish(text));
 out:
     dns_graph_free(graph);
     dns_free(frames);
@@ -269,10 +237,10 @@ out:
 
 /* ---- the command ---- */
 
-static dns_status write_provenance(struct text *text, const struct settings *s,
+static dns_status write_provenance(dns_json_text *text, const struct settings *s,
                                    const dns_whitening_training_facts *facts)
 {
-    dns_status status = text_open(text);
+    dns_status status = dns_json_text_open(text);
     if (status != DNS_OK)
         return status;
     dns_json_writer *w = &text->writer;
@@ -285,7 +253,7 @@ static dns_status write_provenance(struct text *text, const struct settings *s,
     dns_json_put_integer(w, "edited_copies_of_each", (int64_t)s->copies);
     dns_json_put_integer(w, "vectors", (int64_t)facts->n_vectors);
     dns_json_end_object(w);
-    return text_finish(text);
+    return dns_json_text_finish(text);
 }
 
 /* What needs no training: the mean of the region vectors as coarse vector, pairs routed by it,
@@ -325,7 +293,7 @@ static dns_status learn(dns_whitening_training_facts *facts, const dns_invocatio
     dns_model *model = NULL;
     dns_extractor *extractor = NULL;
     dns_whitening *whitening = NULL;
-    struct text provenance = {0}, backbone = {0};
+    dns_json_text provenance = {0}, backbone = {0};
     const dns_extractor_options exact = {.precision = DNS_PRECISION_F32};
     const dns_logger logger = {(void *)(uintptr_t)invocation, write_line};
     const dns_progress progress = dns_terminal_progress(terminal);
@@ -354,8 +322,8 @@ static dns_status learn(dns_whitening_training_facts *facts, const dns_invocatio
         edits[n++] = (dns_model_edit){"backbone", backbone.data, NULL, 0};
     DNS_TRY(dns_whitening_save(whitening, s->out, provenance.data, edits, n));
 out:
-    text_free(&provenance);
-    text_free(&backbone);
+    dns_json_text_free(&provenance);
+    dns_json_text_free(&backbone);
     dns_whitening_free(whitening);
     dns_extractor_free(extractor);
     dns_model_close(model);

@@ -142,6 +142,18 @@ static dns_status gather(struct reading *r)
     return status;
 }
 
+dns_status dns_training_files(dns_file_list *out, const dns_string_list *videos,
+                              const dns_string_list *photos)
+{
+    const dns_file_list_options any = {.all_files = true};
+    dns_status status = DNS_OK;
+    for (size_t i = 0; i < videos->n && status == DNS_OK; i++)
+        status = dns_file_list_add(out, videos->items[i], NULL);
+    for (size_t i = 0; i < photos->n && status == DNS_OK; i++)
+        status = dns_file_list_add(out, photos->items[i], &any);
+    return status == DNS_OK ? dns_file_list_unique(out) : status;
+}
+
 dns_status dns_training_pictures_read(dns_training_pictures *out, const dns_file_list *list,
                                       const dns_training_pictures_options *options)
 {

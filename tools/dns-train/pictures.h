@@ -9,6 +9,7 @@
 #include "dnsel/media.h"
 #include "dnsel/pool.h"
 #include "dnsel/progress.h"
+#include "program.h"
 
 typedef struct dns_training_pictures {
     uint8_t
@@ -30,6 +31,10 @@ typedef struct dns_training_pictures_options {
     dns_cancel *cancel;
     dns_pool *pool;
 } dns_training_pictures_options;
+
+/* The videos in the folders of the first list and all files in those of the second, each once. */
+DNS_MUST_CHECK dns_status dns_training_files(dns_file_list *out, const dns_string_list *videos,
+                                             const dns_string_list *photos);
 
 /* Reads all files of the list; those that do not decode are named to the logger and left out.
  * DNS_ERR_NOTFOUND when nothing decodes. Free with dns_training_pictures_free. */

@@ -94,6 +94,19 @@ DNS_API DNS_MUST_CHECK dns_status dns_region_contrast_backward(
     dns_real *da, dns_real *db, const dns_real *ds, const uint8_t *winners, const dns_real *a,
     const dns_real *b, size_t n, size_t m, size_t n_regions, size_t dim, dns_pool *pool);
 
+/* Two views of each of n pictures of different scenes: region vectors [n, R, dim] each. */
+typedef struct dns_region_pairs {
+    const dns_real *a, *b;
+    size_t n, n_regions, dim;
+    double tau;
+} dns_region_pairs;
+
+/* *loss = (InfoNCE(S(a, b)) + InfoNCE(S(b, a))) / 2 with the similarities above (spec/training.md
+ * 12, 13); da and db += its gradients. */
+DNS_API DNS_MUST_CHECK dns_status dns_region_info_nce(double *loss, dns_real *da, dns_real *db,
+                                                      const dns_region_pairs *pairs,
+                                                      dns_pool *pool);
+
 #ifdef __cplusplus
 }
 #endif
