@@ -24,12 +24,13 @@ struct dns_visil_session {
     dns_mapcnn *comparator;
     size_t chunk;
     dns_visil_video query;
-    dns_f2f_query *packed[2];              /* the query by form, made when a target asks for it */
-    struct buffer x, hidden, gate;         /* indexing */
+    dns_f2f_query *packed[2];        /* the query by form, made when a target asks for it */
+    const dns_visil_session *lender; /* whose packed queries are used where it has them; or NULL */
+    struct buffer x, hidden, gate;   /* indexing */
     struct buffer query_rows, target_rows; /* as f32, [n_frames * n_regions, dim] */
     struct buffer frames, map, clipped;    /* of the last comparison */
     size_t n_query, n_target;
-    struct buffer scratch; /* of the kernels */
+    struct buffer scratch, comparing; /* of the kernels */
     dns_frame_scratch frame_scratch;
 };
 
@@ -38,14 +39,15 @@ static dns_status grow(struct buffer *buffer, size_t n)
     return dns_reserve(&buffer->data, &buffer->capacity, n, sizeof(float));
 }
 
-static dns_status pack_comparator(dns_visil_session *s)
+dns_status dns_visil_set_comparator(dns_visil_session *s, dns_mapcnn_form form)
 {
     const dns_comparator head = dns_visil_comparator(s->net);
     dns_mapcnn_weights weights = {.replicate = head.padding == DNS_PADDING_EDGE};
     memcpy(weights.channels, head.channels, sizeof weights.channels);
     memcpy(weights.weight, head.weight, sizeof weights.weight);
     memcpy(weights.bias, head.bias, sizeof weights.bias);
-    return dns_mapcnn_create(&s->comparator, DNS_MAPCNN_F32, &weights);
+    dns_mapcnn_free(s->comparator);
+    return dns_mapcnn_create(&s->comparator, form, &weights);
 }
 
 dns_status dns_visil_session_create(dns_visil_session **out, const dns_visil *net)
@@ -58,7 +60,7 @@ dns_status dns_visil_session_create(dns_visil_session **out, const dns_visil *ne
     DNS_TRY(dns_alloc(&s, 1, sizeof *s));
     s->net = net;
     s->chunk = CHUNK_FRAMES;
-    DNS_TRY(pack_comparator(s));
+    DNS_TRY(dns_visil_set_comparator(s, DNS_MAPCNN_F32));
     *out = s;
     s = NULL;
 out:
@@ -72,6 +74,7 @@ static void drop_query(dns_visil_session *s)
         dns_f2f_query_free(s->packed[i]);
         s->packed[i] = NULL;
     }
+    s->lender = NULL;
     s->query = (dns_visil_video){0};
 }
 
@@ -79,9 +82,9 @@ void dns_visil_session_free(dns_visil_session *s)
 {
     if (s == NULL)
         return;
-    struct buffer *buffers[] = {&s->x,          &s->hidden,      &s->gate,
-                                &s->query_rows, &s->target_rows, &s->frames,
-                                &s->map,        &s->clipped,     &s->scratch};
+    struct buffer *buffers[] = {&s->x,           &s->hidden,   &s->gate, &s->query_rows,
+                                &s->target_rows, &s->frames,   &s->map,  &s->clipped,
+                                &s->scratch,     &s->comparing};
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++)
         dns_free(buffers[i]->data);
     drop_query(s);
@@ -104,21 +107,34 @@ size_t dns_visil_extended(size_t n_frames)
     return n_frames;
 }
 
-/* Entries of a stored region: dimensions, or bytes of its code. */
-static size_t row_entries(const dns_visil *net)
+/* Width of a region as f32: codes become -1 and +1. */
+static size_t row_width(const dns_visil *net)
 {
-    return net->shape.codes ? dns_code_bytes(net->shape.code_bits) : net->shape.dim;
+    return net->shape.codes ? net->shape.code_bits : net->shape.dim;
 }
 
-static bool dtype_fits(const dns_visil *net, dns_dtype dtype)
+/* Entries of a region in its stored form: dimensions, or bytes of its code. */
+static size_t row_entries(const dns_visil *net, dns_dtype dtype)
+{
+    return dtype == DNS_U8 ? dns_code_bytes(net->shape.code_bits) : row_width(net);
+}
+
+/* What the network stores, and what it also takes for a query. */
+static bool is_stored(const dns_visil *net, dns_dtype dtype)
 {
     return net->shape.codes ? dtype == DNS_U8
                             : dtype == DNS_F32 || dtype == DNS_F16 || dtype == DNS_I8;
 }
 
+static bool is_query(const dns_visil *net, dns_dtype dtype)
+{
+    return is_stored(net, dtype) || dtype == DNS_F32;
+}
+
 size_t dns_visil_bytes(const dns_visil *net, size_t n_frames, size_t n_regions, dns_dtype dtype)
 {
-    return dns_visil_extended(n_frames) * n_regions * row_entries(net) * dns_dtype_size(dtype);
+    return dns_visil_extended(n_frames) * n_regions * row_entries(net, dtype) *
+           dns_dtype_size(dtype);
 }
 
 /* s->x [n, dim] = the weighted rows of x, in place of the copy that is there. */
@@ -164,8 +180,21 @@ static void store_f16(uint16_t *half, const float *x, size_t n)
         half[i] = dns_f16_from_f32(x[i]);
 }
 
-/* Codes of the n rows in s->x. */
-static dns_status store_codes(dns_visil_session *s, uint8_t *data, size_t n)
+/* What a code is made of, divided by the sum of its magnitudes: the product with the code's signs
+ * is then 1, with others a difference of bits that counts each by how certain it was. */
+static void store_weights(float *out, const float *z, size_t n, size_t bits)
+{
+    for (size_t i = 0; i < n; i++, z += bits, out += bits) {
+        float sum = 0;
+        for (size_t k = 0; k < bits; k++)
+            sum += fabsf(z[k]);
+        for (size_t k = 0; k < bits; k++)
+            out[k] = sum > 0 ? z[k] / sum : 0;
+    }
+}
+
+/* Codes of the n rows in s->x, or their weights. */
+static dns_status store_codes(dns_visil_session *s, void *data, size_t n, dns_dtype dtype)
 {
     const dns_visil *net = s->net;
     size_t dim = net->shape.dim, bits = net->shape.code_bits;
@@ -175,7 +204,10 @@ static dns_status store_codes(dns_visil_session *s, uint8_t *data, size_t n)
     DNS_TRY(dns_binarise_project(s->hidden.data, s->x.data,
                                  dns_parameters_weight(net->parameters, net->code_weight), n, dim,
                                  bits, NULL));
-    dns_binarise_pack(data, s->hidden.data, n, bits);
+    if (dtype == DNS_U8)
+        dns_binarise_pack(data, s->hidden.data, n, bits);
+    else
+        store_weights(data, s->hidden.data, n, bits);
 out:
     return status;
 }
@@ -188,7 +220,7 @@ dns_status dns_visil_index(dns_visil_session *s, void *data, float *scales, cons
     size_t whole = dns_visil_bytes(s->net, n_frames, n_regions, dtype);
     if (n_frames == 0)
         DNS_FAIL(DNS_ERR_ARG, "no frames");
-    if (!dtype_fits(s->net, dtype))
+    if (!is_query(s->net, dtype))
         DNS_FAIL(DNS_ERR_ARG, "this network does not store %s", dns_dtype_name(dtype));
     DNS_TRY(grow(&s->x, n * dim));
     for (size_t i = 0; i < n * dim; i++) {
@@ -197,8 +229,8 @@ dns_status dns_visil_index(dns_visil_session *s, void *data, float *scales, cons
     }
     memcpy(s->x.data, x, n * dim * sizeof *x);
     DNS_TRY(weigh(s, n));
-    if (dtype == DNS_U8)
-        DNS_TRY(store_codes(s, data, n));
+    if (s->net->shape.codes)
+        DNS_TRY(store_codes(s, data, n, dtype));
     else if (dtype == DNS_I8)
         store_i8(data, scales, s->x.data, n, dim);
     else if (dtype == DNS_F16)
@@ -206,7 +238,7 @@ dns_status dns_visil_index(dns_visil_session *s, void *data, float *scales, cons
     else
         memcpy(data, s->x.data, n * dim * sizeof *x);
     /* Every region is stored by itself, so appending the video is appending what was stored. */
-    size_t size = n * row_entries(s->net) * dns_dtype_size(dtype);
+    size_t size = n * row_entries(s->net, dtype) * dns_dtype_size(dtype);
     for (; size < whole; size *= 2, n *= 2) {
         memcpy((char *)data + size, data, size);
         if (dtype == DNS_I8)
@@ -217,12 +249,6 @@ out:
 }
 
 /* ---- comparing ---- */
-
-/* Width of a region as f32: codes become -1 and +1. */
-static size_t row_width(const dns_visil *net)
-{
-    return net->shape.codes ? net->shape.code_bits : net->shape.dim;
-}
 
 /* *rows = regions of frames [first, first + n) as f32, converted into `buffer` unless they are. */
 static dns_status as_f32(const float **rows, struct buffer *buffer, const dns_visil_session *s,
@@ -237,8 +263,9 @@ static dns_status as_f32(const float **rows, struct buffer *buffer, const dns_vi
     DNS_TRY(grow(buffer, count * width));
     *rows = buffer->data;
     if (video->dtype == DNS_U8) {
-        dns_binarise_unpack(buffer->data, (const uint8_t *)video->data + at * row_entries(s->net),
-                            count, width);
+        dns_binarise_unpack(buffer->data,
+                            (const uint8_t *)video->data + at * row_entries(s->net, DNS_U8), count,
+                            width);
         return DNS_OK;
     }
     for (size_t i = 0; i < count; i++) {
@@ -253,24 +280,15 @@ out:
     return status;
 }
 
-static dns_status check_video(const dns_visil_session *s, const dns_visil_video *video)
+static dns_status check_video(const dns_visil_video *video, bool fits)
 {
-    if (!dtype_fits(s->net, video->dtype))
+    if (!fits)
         return dns_status_set(DNS_ERR_ARG, "this network does not store %s",
                               dns_dtype_name(video->dtype));
     if (video->n_frames < FEWEST_FRAMES)
         return dns_status_set(DNS_ERR_SHAPE, "a video of %zu frames, at least 4 are needed",
                               video->n_frames);
     return DNS_OK;
-}
-
-dns_status dns_visil_set_query(dns_visil_session *s, const dns_visil_video *query)
-{
-    dns_status status = check_video(s, query);
-    drop_query(s);
-    if (status == DNS_OK)
-        s->query = *query;
-    return status;
 }
 
 /* Whether the kernels have this comparison: not the symmetric step, nor codes of other sizes than
@@ -281,17 +299,28 @@ static bool is_packed(const dns_visil *net)
            (!net->shape.codes || net->shape.code_bits % 64 == 0);
 }
 
-/* *out = the packed query for targets of a type; bytes are multiplied when both sides were stored
- * as bytes. */
+/* Bytes are multiplied when both sides were stored as bytes; the weights of a code against codes,
+ * which are bytes to the kernels, always. */
+static dns_f2f_form form_for(const dns_visil_session *s, dns_dtype target)
+{
+    bool in_bytes =
+        target == DNS_U8 ? s->query.dtype == DNS_F32 : s->query.dtype == DNS_I8 && target == DNS_I8;
+    return in_bytes ? DNS_F2F_I8 : DNS_F2F_F32;
+}
+
+/* *out = the packed query for targets of a type. */
 static dns_status packed_query(const dns_f2f_query **out, dns_visil_session *s, dns_dtype target)
 {
     dns_status status = DNS_OK;
     const dns_visil_video *q = &s->query;
-    dns_f2f_form form = q->dtype == DNS_I8 && target == DNS_I8 ? DNS_F2F_I8 : DNS_F2F_F32;
+    dns_f2f_form form = form_for(s, target);
     dns_f2f_step step = s->net->rule.regions == DNS_REGIONS_SAME ? DNS_F2F_SAME : DNS_F2F_MAX;
     dns_f2f_query **packed = &s->packed[form == DNS_F2F_I8];
     const float *rows;
-    if (*packed == NULL && s->net->shape.codes) {
+    *out = s->lender != NULL ? s->lender->packed[form == DNS_F2F_I8] : NULL;
+    if (*out != NULL)
+        return DNS_OK;
+    if (*packed == NULL && q->dtype == DNS_U8) {
         DNS_TRY(dns_f2f_query_create_bits(packed, step, q->data, q->n_frames, q->n_regions,
                                           s->net->shape.code_bits));
     } else if (*packed == NULL) {
@@ -304,22 +333,48 @@ out:
     return status;
 }
 
+dns_status dns_visil_set_query(dns_visil_session *s, const dns_visil_video *query)
+{
+    const dns_f2f_query *packed;
+    dns_status status = check_video(query, is_query(s->net, query->dtype));
+    drop_query(s);
+    if (status != DNS_OK)
+        return status;
+    s->query = *query;
+    /* For targets that were stored as the query was; others are seldom, and seen to later. */
+    if (is_packed(s->net))
+        status = packed_query(&packed, s, s->net->shape.codes ? DNS_U8 : query->dtype);
+    if (status != DNS_OK)
+        drop_query(s);
+    return status;
+}
+
+void dns_visil_borrow_query(dns_visil_session *s, const dns_visil_session *from)
+{
+    drop_query(s);
+    s->query = from->query;
+    s->lender = from;
+}
+
+/* Rows first .. end-1 of the map of frames; `end` is moved to where the kernels can stop. */
 static dns_status compare_frames_packed(dns_visil_session *s, const dns_visil_video *target,
-                                        size_t first, size_t n)
+                                        size_t at, size_t n, size_t first, size_t *end)
 {
     dns_status status = DNS_OK;
     const dns_f2f_query *query;
-    size_t regions = target->n_regions, entries = row_entries(s->net);
+    size_t regions = target->n_regions, entries = row_entries(s->net, target->dtype);
     DNS_TRY(packed_query(&query, s, target->dtype));
     DNS_TRY(grow(&s->scratch, dns_f2f_scratch(query) / sizeof(float) + 1));
     const dns_tensor part = {.dtype = target->dtype,
                              .rank = 3,
                              .shape = {n, regions, entries},
                              .data = (const char *)target->data +
-                                     first * regions * entries * dns_dtype_size(target->dtype)};
-    DNS_TRY(dns_f2f_run(s->frames.data, query, &part,
-                        target->dtype == DNS_I8 ? target->scales + first * regions : NULL,
-                        s->scratch.data));
+                                     at * regions * entries * dns_dtype_size(target->dtype)};
+    size_t block = dns_f2f_query_block(query), stop = (*end + block - 1) / block * block;
+    *end = stop < s->query.n_frames ? stop : s->query.n_frames;
+    DNS_TRY(dns_f2f_run_rows(s->frames.data, query, first, *end, &part,
+                             target->dtype == DNS_I8 ? target->scales + at * regions : NULL,
+                             s->scratch.data));
 out:
     return status;
 }
@@ -336,59 +391,113 @@ static dns_status compare_frames_plainly(dns_visil_session *s, const dns_visil_v
     DNS_TRY(as_f32(&pair.y, &s->target_rows, s, target, first, n));
     DNS_TRY(dns_frame_similarity_forward(s->frames.data, NULL, &pair, net->rule.regions,
                                          &s->frame_scratch));
-    for (size_t i = 0; net->shape.codes && i < n_query * n; i++)
+    for (size_t i = 0; s->query.dtype == DNS_U8 && i < n_query * n; i++)
         s->frames.data[i] /= (float)net->shape.code_bits;
 out:
     return status;
 }
 
-/* The score of one chunk; its maps stay in the session. */
+/* What a chunk's score is worth to the video's: the sum of the chunks before it, and how many there
+ * are in all. */
+struct chunks {
+    double sum;
+    size_t n, n_done;
+    float floor;
+};
+
+/* The score of the video if the chunk in hand has `part` and all after it the highest. Every step
+ * of it, rounding included, grows with each of its terms: no score can come out above the one of
+ * the largest terms. */
+static float highest(const struct chunks *c, float part)
+{
+    double sum = c->sum + part;
+    for (size_t i = c->n_done + 1; i < c->n; i++)
+        sum += 1;
+    return (float)(sum / (double)c->n);
+}
+
+static bool can_leave(const dns_visil_session *s, const struct chunks *c)
+{
+    /* A column whose rows were not all seen may hold a 1: only the mean over rows tells. */
+    dns_direction direction = s->net->rule.direction;
+    return c->floor > -1 &&
+           (direction == DNS_DIRECTION_QUERY || direction == DNS_DIRECTION_SYMMETRIC);
+}
+
+/* *score = that of one chunk, whose maps stay in the session; -INFINITY when, before all rows of
+ * the comparator's output were made, no values of the rest could bring the video to the floor. */
 static dns_status compare_chunk(dns_visil_session *s, float *score, const dns_visil_video *target,
-                                size_t first, size_t n)
+                                size_t at, size_t n, const struct chunks *c)
 {
     dns_status status = DNS_OK;
-    size_t n_query = s->query.n_frames, rows = n_query / 4, columns = n / 4;
+    size_t n_query = s->query.n_frames, rows = n_query / 4, columns = n / 4, n_seen = 0;
+    bool leaves = can_leave(s, c);
     DNS_TRY(grow(&s->frames, n_query * n));
     DNS_TRY(grow(&s->map, rows * columns));
     DNS_TRY(grow(&s->clipped, rows * columns));
-    DNS_TRY(
-        (is_packed(s->net) ? compare_frames_packed : compare_frames_plainly)(s, target, first, n));
+    DNS_TRY(grow(&s->comparing, dns_mapcnn_scratch(s->comparator, n_query, n) / sizeof(float) + 1));
     s->n_query = n_query;
     s->n_target = n;
-    DNS_TRY(grow(&s->scratch, dns_mapcnn_scratch(s->comparator, n_query, n) / sizeof(float) + 1));
-    DNS_TRY(
-        dns_mapcnn_run(s->map.data, s->comparator, s->frames.data, n_query, n, s->scratch.data));
-    dns_hardtanh_forward(s->clipped.data, s->map.data, rows * columns);
-    dns_score_map map = {.map = s->clipped.data, .rows = rows, .columns = columns};
-    *score = dns_video_similarity_forward(&map, s->net->rule.direction);
+    const dns_score_map map = {.map = s->clipped.data, .rows = rows, .columns = columns};
+    for (size_t i = 0; i < rows * columns; i++)
+        s->clipped.data[i] = 1;
+    for (size_t row = 0, end; row < rows; row = end) {
+        end = leaves ? row + 1 : rows;
+        size_t wanted = dns_mapcnn_input(end, n_query);
+        if (wanted > n_seen && is_packed(s->net)) {
+            DNS_TRY(compare_frames_packed(s, target, at, n, n_seen, &wanted));
+            n_seen = wanted;
+        } else if (wanted > n_seen) {
+            DNS_TRY(compare_frames_plainly(s, target, at, n));
+            n_seen = n_query;
+        }
+        DNS_TRY(dns_mapcnn_run_rows(s->map.data, s->comparator, s->frames.data, n_query, n, row,
+                                    end, s->comparing.data));
+        dns_hardtanh_forward(s->clipped.data + row * columns, s->map.data + row * columns,
+                             (end - row) * columns);
+        *score = dns_video_similarity_forward(&map, s->net->rule.direction);
+        if (leaves && highest(c, *score) < c->floor) {
+            *score = -INFINITY;
+            break;
+        }
+    }
+out:
+    return status;
+}
+
+static size_t count_chunks(const dns_visil_session *s, size_t n_frames)
+{
+    return n_frames / s->chunk + (n_frames % s->chunk >= FEWEST_FRAMES);
+}
+
+dns_status dns_visil_compare_above(dns_visil_session *s, float *score, float floor,
+                                   const dns_visil_video *target)
+{
+    dns_status status = DNS_OK;
+    struct chunks c = {.n = count_chunks(s, target->n_frames), .floor = floor};
+    *score = 0;
+    if (s->query.n_frames == 0)
+        DNS_FAIL(DNS_ERR_ARG, "a comparison without a query");
+    DNS_TRY(check_video(target, is_stored(s->net, target->dtype)));
+    if (target->n_regions != s->query.n_regions)
+        DNS_FAIL(DNS_ERR_SHAPE, "a query of %zu regions a frame and a target of %zu",
+                 s->query.n_regions, target->n_regions);
+    for (; c.n_done < c.n; c.n_done++) {
+        size_t at = c.n_done * s->chunk, left = target->n_frames - at;
+        float part;
+        DNS_TRY(compare_chunk(s, &part, target, at, left < s->chunk ? left : s->chunk, &c));
+        c.sum += part;
+        if (isinf(part))
+            break;
+    }
+    *score = (float)(c.sum / (double)c.n);
 out:
     return status;
 }
 
 dns_status dns_visil_compare(dns_visil_session *s, float *score, const dns_visil_video *target)
 {
-    dns_status status = DNS_OK;
-    double sum = 0;
-    size_t n_chunks = 0;
-    *score = 0;
-    if (s->query.n_frames == 0)
-        DNS_FAIL(DNS_ERR_ARG, "a comparison without a query");
-    DNS_TRY(check_video(s, target));
-    if (target->n_regions != s->query.n_regions)
-        DNS_FAIL(DNS_ERR_SHAPE, "a query of %zu regions a frame and a target of %zu",
-                 s->query.n_regions, target->n_regions);
-    for (size_t first = 0; first < target->n_frames; first += s->chunk) {
-        size_t left = target->n_frames - first, n = left < s->chunk ? left : s->chunk;
-        float part;
-        if (n < FEWEST_FRAMES)
-            break;
-        DNS_TRY(compare_chunk(s, &part, target, first, n));
-        sum += part;
-        n_chunks++;
-    }
-    *score = (float)(sum / (double)n_chunks);
-out:
-    return status;
+    return dns_visil_compare_above(s, score, -INFINITY, target);
 }
 
 dns_visil_maps dns_visil_last_maps(const dns_visil_session *s)

@@ -16,26 +16,62 @@ enum { CHUNK = 16, ALIGNMENT = 64 };
 /* What the panels hold. */
 typedef enum packing { PACKED_F32, PACKED_I8, PACKED_BITS } packing;
 
-/* Query rows are packed region by region, row o * n_frames + i: the mean over regions is then one
- * of whole vectors. */
+/* Query frames that are packed together: 16 regions of a frame each fill whole vectors. */
+enum { BLOCK_MAX = DNS_LANES, BLOCK_SAME = DNS_PANEL };
+
+/*
+ * Frames are packed by blocks, within them region by region: row o * (frames of the block) + i. The
+ * mean over regions is then one of whole vectors, and a block can be compared without the rest.
+ *
+ * DNS_F2F_SAME is one region of n_regions * dim to the kernels; but in bytes, where each region has
+ * its own scale, it is n_regions planes of rows, which are added up.
+ */
 struct dns_f2f_query {
     dns_kernels kernels;
     dns_f2f_form form; /* as asked for; what the panels hold depends on the processor too */
     packing packing;
     dns_f2f_step step;
     size_t n_frames, n_regions, dim;
-    size_t n_rows;       /* n_frames * n_regions made a multiple of DNS_LANES */
-    size_t tile_regions; /* regions and dim as the kernels see them: DNS_F2F_SAME is one region of
-                            n_regions * dim */
+    size_t block;        /* frames */
+    size_t n_planes;     /* 1 but for DNS_F2F_SAME in bytes */
+    size_t tile_regions; /* regions and dim of a plane as the kernels see them */
     size_t tile_dim;
+    size_t n_rows; /* of a plane, those that fill up blocks included */
     void *panels;
-    float *factors; /* [n_rows] of each row's products, the division by n_regions included; not for
-                       bits */
+    float *factors; /* [n_planes, n_rows] of each row's products, the division by n_regions
+                       included; not for bits */
 };
 
 static size_t rounded(size_t n, size_t to)
 {
     return (n + to - 1) / to * to;
+}
+
+/* Rows of a block of n frames, made a multiple of DNS_LANES. */
+static size_t block_rows(const dns_f2f_query *q, size_t n)
+{
+    return rounded(n * q->tile_regions, DNS_LANES);
+}
+
+static size_t row_bytes(const dns_f2f_query *q)
+{
+    return q->packing == PACKED_F32  ? 4 * q->tile_dim
+           : q->packing == PACKED_I8 ? q->tile_dim
+                                     : q->tile_dim / 8;
+}
+
+/* A block and where its rows begin in a plane. */
+typedef struct block {
+    size_t first, n_frames, n_rows, at;
+} block;
+
+static block block_at(const dns_f2f_query *q, size_t first)
+{
+    size_t left = q->n_frames - first;
+    block b = {.first = first, .n_frames = left < q->block ? left : q->block};
+    b.n_rows = block_rows(q, b.n_frames);
+    b.at = first / q->block * block_rows(q, q->block);
+    return b;
 }
 
 static dns_status query_make(dns_f2f_query **out, packing panels, dns_f2f_step step,
@@ -56,14 +92,15 @@ static dns_status query_make(dns_f2f_query **out, packing panels, dns_f2f_step s
     q->n_frames = n_frames;
     q->n_regions = n_regions;
     q->dim = dim;
+    bool by_planes = step == DNS_F2F_SAME && panels == PACKED_I8;
+    q->block = step == DNS_F2F_MAX ? BLOCK_MAX : BLOCK_SAME;
+    q->n_planes = by_planes ? n_regions : 1;
     q->tile_regions = step == DNS_F2F_MAX ? n_regions : 1;
-    q->tile_dim = step == DNS_F2F_MAX ? dim : n_regions * dim;
-    q->n_rows = rounded(n_frames * q->tile_regions, DNS_LANES);
-    size_t n_bytes = panels == PACKED_F32  ? 4 * q->tile_dim
-                     : panels == PACKED_I8 ? q->tile_dim
-                                           : q->tile_dim / 8;
-    DNS_TRY(dns_alloc(&q->panels, q->n_rows, n_bytes));
-    DNS_TRY(dns_alloc(&q->factors, q->n_rows, sizeof *q->factors));
+    q->tile_dim = step == DNS_F2F_MAX || by_planes ? dim : n_regions * dim;
+    const block last = block_at(q, (n_frames - 1) / q->block * q->block);
+    q->n_rows = last.at + last.n_rows;
+    DNS_TRY(dns_alloc(&q->panels, q->n_planes * q->n_rows, row_bytes(q)));
+    DNS_TRY(dns_alloc(&q->factors, q->n_planes * q->n_rows, sizeof *q->factors));
     *out = q;
     q = NULL;
 out:
@@ -71,27 +108,30 @@ out:
     return status;
 }
 
-/* Stored row (frame i, region o) of packed row r. */
-static size_t stored_row(const dns_f2f_query *q, size_t r)
+/* Where row r of a block comes from: frame and region, the plane's region in bytes of
+ * DNS_F2F_SAME, in rows of tile_dim. */
+static size_t stored_row(const dns_f2f_query *q, const block *b, size_t plane, size_t r)
 {
-    return r % q->n_frames * q->tile_regions + r / q->n_frames;
+    size_t frame = b->first + r % b->n_frames;
+    return q->n_planes > 1 ? frame * q->n_planes + plane
+                           : frame * q->tile_regions + r / b->n_frames;
 }
 
-static size_t panel_width(const dns_f2f_query *q, size_t start)
+static size_t panel_width(const block *b, size_t start)
 {
-    return q->n_rows - start < DNS_PANEL ? q->n_rows - start : DNS_PANEL;
+    return b->n_rows - start < DNS_PANEL ? b->n_rows - start : DNS_PANEL;
 }
 
-static void pack_f32(dns_f2f_query *q, const float *features)
+static void pack_f32(dns_f2f_query *q, const block *b, const float *features)
 {
-    float *panels = q->panels;
-    for (size_t r = 0; r < q->n_frames * q->tile_regions; r++) {
-        size_t at = r % DNS_PANEL, width = panel_width(q, r - at);
-        const float *row = features + stored_row(q, r) * q->tile_dim;
+    float *panels = (float *)q->panels + b->at * q->tile_dim;
+    for (size_t r = 0; r < b->n_frames * q->tile_regions; r++) {
+        size_t at = r % DNS_PANEL, width = panel_width(b, r - at);
+        const float *row = features + stored_row(q, b, 0, r) * q->tile_dim;
         float *column = panels + (r - at) * q->tile_dim + at;
         for (size_t k = 0; k < q->tile_dim; k++)
             column[k * width] = row[k];
-        q->factors[r] = 1.0f / (float)q->n_regions;
+        q->factors[b->at + r] = 1.0f / (float)q->n_regions;
     }
 }
 
@@ -103,13 +143,14 @@ static float largest_magnitude(const float *x, size_t n)
     return largest;
 }
 
-static void pack_i8(dns_f2f_query *q, const float *features)
+static void pack_i8(dns_f2f_query *q, const block *b, size_t plane, const float *features)
 {
-    uint8_t *panels = q->panels;
-    for (size_t r = 0; r < q->n_rows; r++) {
-        size_t at = r % DNS_PANEL, width = panel_width(q, r - at);
-        bool is_padding = r >= q->n_frames * q->tile_regions;
-        const float *row = features + (is_padding ? 0 : stored_row(q, r) * q->tile_dim);
+    size_t start = plane * q->n_rows + b->at;
+    uint8_t *panels = (uint8_t *)q->panels + start * q->tile_dim;
+    for (size_t r = 0; r < b->n_rows; r++) {
+        size_t at = r % DNS_PANEL, width = panel_width(b, r - at);
+        bool is_padding = r >= b->n_frames * q->tile_regions;
+        const float *row = features + (is_padding ? 0 : stored_row(q, b, plane, r) * q->tile_dim);
         uint8_t *column = panels + (r - at) * q->tile_dim + 4 * at;
         float scale = is_padding ? 0.0f : largest_magnitude(row, q->tile_dim) / 127.0f;
         float inverse = scale > FLT_MIN ? 1.0f / scale : 0.0f;
@@ -117,16 +158,27 @@ static void pack_i8(dns_f2f_query *q, const float *features)
             float level = fminf(fmaxf(rintf(row[k] * inverse), -127.0f), 127.0f);
             column[k / 4 * 4 * width + k % 4] = (uint8_t)(128 + (int)level);
         }
-        q->factors[r] = scale / (float)q->n_regions;
+        q->factors[start + r] = scale / (float)q->n_regions;
     }
+}
+
+static void pack_bits(dns_f2f_query *q, const block *b, const uint8_t *codes)
+{
+    size_t n_words = q->tile_dim / 64;
+    uint64_t *panels = (uint64_t *)q->panels + b->at * n_words;
+    for (size_t r = 0; r < b->n_frames * q->tile_regions; r++)
+        for (size_t w = 0; w < n_words; w++) {
+            const uint8_t *word = codes + (stored_row(q, b, 0, r) * n_words + w) * 8;
+            memcpy(&panels[(r - r % DNS_LANES) * n_words + w * DNS_LANES + r % DNS_LANES], word, 8);
+        }
 }
 
 dns_status dns_f2f_query_create(dns_f2f_query **out, dns_f2f_form form, dns_f2f_step step,
                                 const float *features, size_t n_frames, size_t n_regions,
                                 size_t dim)
 {
-    bool in_bytes = form == DNS_F2F_I8 && step == DNS_F2F_MAX && dim % 4 == 0 &&
-                    dim <= DNS_I8_DIM && (dns_cpu_flags() & DNS_CPU_VNNI);
+    bool in_bytes =
+        form == DNS_F2F_I8 && dim % 4 == 0 && dim <= DNS_I8_DIM && (dns_cpu_flags() & DNS_CPU_VNNI);
     dns_status status =
         query_make(out, in_bytes ? PACKED_I8 : PACKED_F32, step, n_frames, n_regions, dim);
     if (status != DNS_OK)
@@ -139,10 +191,13 @@ dns_status dns_f2f_query_create(dns_f2f_query **out, dns_f2f_form form, dns_f2f_
                                   i / (n_regions * dim));
         }
     (*out)->form = form;
-    if (in_bytes)
-        pack_i8(*out, features);
-    else
-        pack_f32(*out, features);
+    for (size_t first = 0; first < n_frames; first += (*out)->block) {
+        const block b = block_at(*out, first);
+        for (size_t plane = 0; in_bytes && plane < (*out)->n_planes; plane++)
+            pack_i8(*out, &b, plane, features);
+        if (!in_bytes)
+            pack_f32(*out, &b, features);
+    }
     return DNS_OK;
 }
 
@@ -155,14 +210,10 @@ dns_status dns_f2f_query_create_bits(dns_f2f_query **out, dns_f2f_step step, con
     dns_status status = query_make(out, PACKED_BITS, step, n_frames, n_regions, dim);
     if (status != DNS_OK)
         return status;
-    dns_f2f_query *q = *out;
-    uint64_t *panels = q->panels;
-    size_t n_words = q->tile_dim / 64;
-    for (size_t r = 0; r < q->n_frames * q->tile_regions; r++)
-        for (size_t w = 0; w < n_words; w++) {
-            const uint8_t *word = codes + (stored_row(q, r) * n_words + w) * 8;
-            memcpy(&panels[(r - r % DNS_LANES) * n_words + w * DNS_LANES + r % DNS_LANES], word, 8);
-        }
+    for (size_t first = 0; first < n_frames; first += (*out)->block) {
+        const block b = block_at(*out, first);
+        pack_bits(*out, &b, codes);
+    }
     return DNS_OK;
 }
 
@@ -180,13 +231,19 @@ size_t dns_f2f_query_frames(const dns_f2f_query *query)
     return query->n_frames;
 }
 
+size_t dns_f2f_query_block(const dns_f2f_query *query)
+{
+    return query->block;
+}
+
 /* Where the parts of the scratch memory begin, in bytes. */
 typedef struct layout {
-    size_t max;    /* [CHUNK, n_rows] floats; of bits, uint32_t */
-    size_t means;  /* [n_frames] floats */
+    size_t max;    /* [CHUNK, rows of a block] floats; of bits, uint32_t */
+    size_t means;  /* [CHUNK, frames of a block] floats; of bits, uint32_t */
     size_t sums;   /* [CHUNK, n_regions] int32_t */
-    size_t scales; /* [CHUNK, n_regions] floats, all 1: those of codes */
+    size_t scales; /* [CHUNK, n_regions] floats: all 1, those of codes; or of a plane */
     size_t signs;  /* [CHUNK, n_regions, dim] bytes */
+    size_t plane;  /* [CHUNK, dim] bytes: one region of each frame */
     size_t wide;   /* [CHUNK, n_regions, dim] floats */
     size_t end;
 } layout;
@@ -195,13 +252,14 @@ static layout layout_of(const dns_f2f_query *q)
 {
     size_t n_target = CHUNK * q->n_regions;
     layout l = {.max = 0};
-    l.means = l.max + rounded(CHUNK * q->n_rows * 4, ALIGNMENT);
-    l.sums = l.means + rounded(q->n_frames * 4, ALIGNMENT);
+    l.means = l.max + rounded(CHUNK * block_rows(q, q->block) * 4, ALIGNMENT);
+    l.sums = l.means + rounded(CHUNK * q->block * 4, ALIGNMENT);
     l.end = l.scales = l.sums + rounded(n_target * 4, ALIGNMENT);
     if (q->packing == PACKED_BITS)
         return l;
-    l.signs = l.scales + rounded(n_target * 4, ALIGNMENT);
-    l.end = l.wide = l.signs + rounded(n_target * q->dim, ALIGNMENT);
+    l.signs = l.scales + rounded(2 * n_target * 4, ALIGNMENT);
+    l.plane = l.signs + rounded(n_target * q->dim, ALIGNMENT);
+    l.end = l.wide = l.plane + (q->n_planes > 1 ? rounded(CHUNK * q->dim, ALIGNMENT) : 0);
     if (q->packing == PACKED_F32)
         l.end = l.wide + rounded(n_target * q->dim * 4, ALIGNMENT);
     return l;
@@ -244,75 +302,128 @@ static const float *wide_rows(const dns_f2f_query *q, const chunk *c, char *scra
     }
 }
 
-static void max_f32(const dns_f2f_query *q, const chunk *c, char *scratch, const layout *l)
+/* The same in bytes with a scale each, in *scales. */
+static const int8_t *byte_rows(const float **scales, const dns_f2f_query *q, const chunk *c,
+                               char *scratch, const layout *l)
 {
-    q->kernels.max_f32((float *)(void *)(scratch + l->max), q->panels, q->n_rows,
-                       wide_rows(q, c, scratch, l), c->n_frames, q->tile_regions, q->tile_dim);
-}
-
-static void max_i8(const dns_f2f_query *q, const chunk *c, char *scratch, const layout *l)
-{
-    int32_t *sums = (int32_t *)(void *)(scratch + l->sums);
-    const int8_t *rows = (const int8_t *)c->data;
-    const float *scales = c->scales;
     size_t n_rows = c->n_frames * q->n_regions;
-    if (c->dtype == DNS_U8) {
-        float *ones = (float *)(void *)(scratch + l->scales);
-        int8_t *signs = (int8_t *)(scratch + l->signs);
-        q->kernels.widen_bits(signs, (const uint8_t *)c->data, n_rows * q->dim);
-        for (size_t i = 0; i < n_rows; i++)
-            ones[i] = 1.0f;
-        rows = signs;
-        scales = ones;
+    if (c->dtype != DNS_U8) {
+        *scales = c->scales;
+        return (const int8_t *)c->data;
     }
-    q->kernels.sums_i8(sums, rows, n_rows, q->dim);
-    q->kernels.max_i8((float *)(void *)(scratch + l->max), q->panels, q->n_rows, rows, scales, sums,
-                      c->n_frames, q->n_regions, q->dim);
+    float *ones = (float *)(void *)(scratch + l->scales);
+    int8_t *signs = (int8_t *)(scratch + l->signs);
+    q->kernels.widen_bits(signs, (const uint8_t *)c->data, n_rows * q->dim);
+    for (size_t i = 0; i < n_rows; i++)
+        ones[i] = 1.0f;
+    *scales = ones;
+    return signs;
 }
 
-/* Column j of out [n_frames, n_columns] = means over the regions of what one target frame has left.
- */
-static void mean_products(float *out, size_t n_columns, const dns_f2f_query *q, const float *max,
-                          float *means)
+/* means [n_frames] += over the regions, what one target frame has left of a block's rows. */
+static void add_products(float *means, const dns_f2f_query *q, const block *b, const float *max,
+                         const float *factors)
 {
-    memset(means, 0, q->n_frames * sizeof *means);
-    for (size_t o = 0; o < q->tile_regions; o++) {
-        const float *of_region = max + o * q->n_frames, *factors = q->factors + o * q->n_frames;
-        for (size_t i = 0; i < q->n_frames; i++)
-            means[i] += factors[i] * of_region[i];
+    for (size_t o = 0; o < q->tile_regions; o++, max += b->n_frames, factors += b->n_frames)
+        for (size_t i = 0; i < b->n_frames; i++)
+            means[i] += factors[i] * max[i];
+}
+
+static void add_bits(uint32_t *sums, const dns_f2f_query *q, const block *b, const uint32_t *min)
+{
+    for (size_t o = 0; o < q->tile_regions; o++, min += b->n_frames)
+        for (size_t i = 0; i < b->n_frames; i++)
+            sums[i] += min[i];
+}
+
+/* A chunk in the form in which the kernels read it. */
+typedef struct rows {
+    const chunk *chunk;
+    const float *wide;
+    const int8_t *bytes;
+    const float *scales;
+} rows;
+
+static void block_floats(float *means, const dns_f2f_query *q, const block *b, const rows *t,
+                         char *scratch, const layout *l)
+{
+    float *max = (float *)(void *)(scratch + l->max);
+    q->kernels.max_f32(max, (const float *)q->panels + b->at * q->tile_dim, b->n_rows, t->wide,
+                       t->chunk->n_frames, q->tile_regions, q->tile_dim);
+    for (size_t j = 0; j < t->chunk->n_frames; j++)
+        add_products(means + j * b->n_frames, q, b, max + j * b->n_rows, q->factors + b->at);
+}
+
+static void block_bits(uint32_t *sums, const dns_f2f_query *q, const block *b, const rows *t,
+                       char *scratch, const layout *l)
+{
+    uint32_t *min = (uint32_t *)(void *)(scratch + l->max);
+    size_t n_words = q->tile_dim / 64;
+    q->kernels.min_hamming(min, (const uint64_t *)q->panels + b->at * n_words, b->n_rows,
+                           (const uint8_t *)t->chunk->data, t->chunk->n_frames, q->tile_regions,
+                           n_words);
+    for (size_t j = 0; j < t->chunk->n_frames; j++)
+        add_bits(sums + j * b->n_frames, q, b, min + j * b->n_rows);
+}
+
+/* Region `plane` of each frame of a chunk, and its scale. */
+static void gather_plane(int8_t *bytes, float *scales, const dns_f2f_query *q, const rows *t,
+                         size_t plane)
+{
+    for (size_t j = 0; j < t->chunk->n_frames; j++) {
+        size_t row = j * q->n_regions + plane;
+        memcpy(bytes + j * q->dim, t->bytes + row * q->dim, q->dim);
+        scales[j] = t->scales[row];
     }
-    for (size_t i = 0; i < q->n_frames; i++)
-        out[i * n_columns] = means[i];
 }
 
-static void mean_bits(float *out, size_t n_columns, const dns_f2f_query *q, const uint32_t *min,
-                      uint32_t *sums)
+static void block_i8(float *means, const dns_f2f_query *q, const block *b, const rows *t,
+                     char *scratch, const layout *l)
 {
-    float factor = 2.0f / ((float)q->tile_regions * (float)q->tile_dim);
-    memset(sums, 0, q->n_frames * sizeof *sums);
-    for (size_t o = 0; o < q->tile_regions; o++)
-        for (size_t i = 0; i < q->n_frames; i++)
-            sums[i] += min[o * q->n_frames + i];
-    for (size_t i = 0; i < q->n_frames; i++)
-        out[i * n_columns] = 1.0f - factor * (float)sums[i];
+    float *max = (float *)(void *)(scratch + l->max);
+    int32_t *sums = (int32_t *)(void *)(scratch + l->sums);
+    const int8_t *bytes = t->bytes;
+    const float *scales = t->scales;
+    for (size_t plane = 0; plane < q->n_planes; plane++) {
+        size_t start = plane * q->n_rows + b->at;
+        if (q->n_planes > 1) {
+            float *gathered = (float *)(void *)(scratch + l->scales) + CHUNK * q->n_regions;
+            gather_plane((int8_t *)(scratch + l->plane), gathered, q, t, plane);
+            bytes = (const int8_t *)(scratch + l->plane);
+            scales = gathered;
+        }
+        q->kernels.sums_i8(sums, bytes, t->chunk->n_frames * q->tile_regions, q->dim);
+        q->kernels.max_i8(max, (const uint8_t *)q->panels + start * q->tile_dim, b->n_rows, bytes,
+                          scales, sums, t->chunk->n_frames, q->tile_regions, q->dim);
+        for (size_t j = 0; j < t->chunk->n_frames; j++)
+            add_products(means + j * b->n_frames, q, b, max + j * b->n_rows, q->factors + start);
+    }
 }
 
-static void run_chunk(float *out, size_t n_columns, const dns_f2f_query *q, const chunk *c,
-                      char *scratch, const layout *l)
+/* Rows of `b` of out [n_frames, n_columns], as many columns as the chunk has frames. */
+static void run_block(float *out, size_t n_columns, const dns_f2f_query *q, const block *b,
+                      const rows *t, char *scratch, const layout *l)
 {
-    void *max = scratch + l->max, *means = scratch + l->means;
-    if (q->packing == PACKED_BITS)
-        q->kernels.min_hamming(max, q->panels, q->n_rows, (const uint8_t *)c->data, c->n_frames,
-                               q->tile_regions, q->tile_dim / 64);
-    else if (q->packing == PACKED_I8)
-        max_i8(q, c, scratch, l);
+    float *means = (float *)(void *)(scratch + l->means);
+    uint32_t *sums = (uint32_t *)(void *)(scratch + l->means);
+    size_t n = t->chunk->n_frames;
+    memset(means, 0, n * b->n_frames * sizeof *means);
+    out += b->first * n_columns;
+    if (q->packing == PACKED_BITS) {
+        float factor = 2.0f / ((float)q->tile_regions * (float)q->tile_dim);
+        block_bits(sums, q, b, t, scratch, l);
+        for (size_t i = 0; i < b->n_frames; i++)
+            for (size_t j = 0; j < n; j++)
+                out[i * n_columns + j] = 1.0f - factor * (float)sums[j * b->n_frames + i];
+        return;
+    }
+    if (q->packing == PACKED_I8)
+        block_i8(means, q, b, t, scratch, l);
     else
-        max_f32(q, c, scratch, l);
-    for (size_t j = 0; j < c->n_frames; j++)
-        if (q->packing == PACKED_BITS)
-            mean_bits(out + j, n_columns, q, (const uint32_t *)max + j * q->n_rows, means);
-        else
-            mean_products(out + j, n_columns, q, (const float *)max + j * q->n_rows, means);
+        block_floats(means, q, b, t, scratch, l);
+    for (size_t i = 0; i < b->n_frames; i++)
+        for (size_t j = 0; j < n; j++)
+            out[i * n_columns + j] = means[j * b->n_frames + i];
 }
 
 static dns_status check_target(const dns_f2f_query *q, const dns_tensor *target,
@@ -338,10 +449,15 @@ static dns_status check_target(const dns_f2f_query *q, const dns_tensor *target,
     return DNS_OK;
 }
 
-dns_status dns_f2f_run(float *out, const dns_f2f_query *query, const dns_tensor *target,
-                       const float *scales, void *scratch)
+dns_status dns_f2f_run_rows(float *out, const dns_f2f_query *query, size_t first, size_t end,
+                            const dns_tensor *target, const float *scales, void *scratch)
 {
     dns_status status = check_target(query, target, scales);
+    if (status == DNS_OK &&
+        (first % query->block != 0 || (end % query->block != 0 && end != query->n_frames) ||
+         first > end || end > query->n_frames))
+        status = dns_status_set(DNS_ERR_ARG, "rows %zu to %zu of a query of %zu frames", first, end,
+                                query->n_frames);
     if (status != DNS_OK)
         return status;
     const layout l = layout_of(query);
@@ -352,9 +468,23 @@ dns_status dns_f2f_run(float *out, const dns_f2f_query *query, const dns_tensor 
                          .scales = scales != NULL ? scales + j * query->n_regions : NULL,
                          .n_frames = n_columns - j < CHUNK ? n_columns - j : CHUNK,
                          .dtype = target->dtype};
-        run_chunk(out + j, n_columns, query, &c, scratch, &l);
+        rows t = {.chunk = &c};
+        if (query->packing == PACKED_F32)
+            t.wide = wide_rows(query, &c, scratch, &l);
+        if (query->packing == PACKED_I8)
+            t.bytes = byte_rows(&t.scales, query, &c, scratch, &l);
+        for (size_t i = first; i < end; i += query->block) {
+            const block b = block_at(query, i);
+            run_block(out + j, n_columns, query, &b, &t, scratch, &l);
+        }
     }
     return DNS_OK;
+}
+
+dns_status dns_f2f_run(float *out, const dns_f2f_query *query, const dns_tensor *target,
+                       const float *scales, void *scratch)
+{
+    return dns_f2f_run_rows(out, query, 0, query->n_frames, target, scales, scratch);
 }
 
 void dns_region_mean(float *out, const float *x, size_t n_frames, size_t n_regions, size_t dim)

@@ -583,12 +583,22 @@ AVX512 DNS_KERNEL_RELU_DOT_F32(avx512)
     }
 }
 
+AVX512 INLINE __m512i quantised(__m512 in, __m512 factor)
+{
+    __m512i whole = _mm512_cvtps_epi32(_mm512_mul_ps(in, factor));
+    return _mm512_max_epi32(whole, _mm512_setzero_si512());
+}
+
 AVX512 DNS_KERNEL_QUANTISE_U8(avx512)
 {
-    for (size_t i = 0; i < n; i += DNS_LANES) {
-        __mmask16 lanes = lanes16(smaller(n - i, DNS_LANES));
-        __m512 value = _mm512_mul_ps(_mm512_maskz_loadu_ps(lanes, in + i), _mm512_set1_ps(factor));
-        __m512i whole = _mm512_max_epi32(_mm512_cvtps_epi32(value), _mm512_setzero_si512());
-        _mm512_mask_cvtusepi32_storeu_epi8(out + i, lanes, whole);
+    const __m512 scale = _mm512_set1_ps(factor);
+    size_t i = 0;
+    for (; i + DNS_LANES <= n; i += DNS_LANES)
+        _mm_storeu_si128((__m128i *)(void *)(out + i),
+                         _mm512_cvtusepi32_epi8(quantised(_mm512_loadu_ps(in + i), scale)));
+    if (i < n) {
+        __mmask16 lanes = lanes16(n - i);
+        _mm512_mask_cvtusepi32_storeu_epi8(out + i, lanes,
+                                           quantised(_mm512_maskz_loadu_ps(lanes, in + i), scale));
     }
 }

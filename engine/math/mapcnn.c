@@ -193,12 +193,17 @@ static size_t plane_size(const image *m)
     return (m->n_rows + 2) * row_size(m);
 }
 
+/* Rows of an image that are turned into bytes at a time: what two rows of the second convolution
+ * read; the third reads one less. */
+enum { STRIP = 4 };
+
 /* The images between the layers, and where the parts of the scratch memory begin, in bytes. */
 typedef struct plan {
     image images[2];   /* inputs of the second and the third layer */
     size_t map;        /* [rows + 2][columns + 2] floats: the input with its border */
     size_t between[2]; /* the images, floats */
-    size_t bytes;      /* the larger of the images, bytes */
+    size_t largest[2]; /* of each of their rows, the border included, floats */
+    size_t bytes;      /* a strip of one of them */
     size_t rows;       /* two rows of a layer's output, floats */
     size_t scales;     /* of a layer in bytes, floats */
     size_t end;
@@ -209,19 +214,28 @@ static size_t larger(size_t a, size_t b)
     return a > b ? a : b;
 }
 
+static size_t smaller(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
 static plan plan_for(const dns_mapcnn *net, size_t n_rows, size_t n_columns)
 {
     const layer *l = net->layers;
     plan p = {.images = {{n_rows / 2, n_columns / 2, l[0].n_out},
                          {n_rows / 4, n_columns / 4, l[1].n_out}}};
-    size_t sizes[2], widest = larger(n_columns * l[0].n_out, larger(n_columns / 2 * l[1].n_out,
-                                                                    n_columns / 4 * l[2].n_out));
-    for (size_t i = 0; i < 2; i++)
-        sizes[i] = p.images[i].n_blocks * plane_size(&p.images[i]);
-    p.between[0] = rounded((n_rows + 2) * (n_columns + 2) * sizeof(float), ALIGNMENT);
-    p.between[1] = p.between[0] + sizes[0] * sizeof(float);
-    p.bytes = p.between[1] + sizes[1] * sizeof(float);
-    p.rows = p.bytes + (net->in_bytes ? rounded(larger(sizes[0], sizes[1]), ALIGNMENT) : 0);
+    size_t strip = 0, widest = larger(n_columns * l[0].n_out, larger(n_columns / 2 * l[1].n_out,
+                                                                     n_columns / 4 * l[2].n_out));
+    p.end = rounded((n_rows + 2) * (n_columns + 2) * sizeof(float), ALIGNMENT);
+    for (size_t i = 0; i < 2; i++) {
+        const image *m = &p.images[i];
+        p.between[i] = p.end;
+        p.largest[i] = p.between[i] + m->n_blocks * plane_size(m) * sizeof(float);
+        p.end = p.largest[i] + rounded((m->n_rows + 2) * sizeof(float), ALIGNMENT);
+        strip = larger(strip, m->n_blocks * STRIP * row_size(m));
+    }
+    p.bytes = p.end;
+    p.rows = p.bytes + (net->in_bytes ? rounded(strip, ALIGNMENT) : 0);
     p.scales = p.rows + 2 * widest * DNS_LANES * sizeof(float);
     p.end = p.scales + larger(l[1].n_out, l[2].n_out) * DNS_LANES * sizeof(float);
     return p;
@@ -243,138 +257,182 @@ static float *floats_at(void *scratch, size_t offset)
     return (float *)(void *)((char *)scratch + offset);
 }
 
-/* The map inside its border. */
-static void put_map(float *padded, const float *map, size_t n_rows, size_t n_columns,
-                    bool replicate)
-{
-    size_t stride = n_columns + 2;
-    for (size_t y = 0; y < n_rows; y++) {
-        float *row = padded + (y + 1) * stride;
-        memcpy(row + 1, map + y * n_columns, n_columns * sizeof *row);
-        row[0] = replicate ? row[1] : 0.0f;
-        row[n_columns + 1] = replicate ? row[n_columns] : 0.0f;
-    }
-    float *top = padded, *bottom = padded + (n_rows + 1) * stride;
-    if (replicate) {
-        memcpy(top, top + stride, stride * sizeof *top);
-        memcpy(bottom, bottom - stride, stride * sizeof *bottom);
-    } else {
-        memset(top, 0, stride * sizeof *top);
-        memset(bottom, 0, stride * sizeof *bottom);
-    }
-}
-
-static void put_place(float *to, const float *from, bool replicate)
+static void put_edge(float *to, const float *from, size_t n, bool replicate)
 {
     if (replicate)
-        memcpy(to, from, DNS_LANES * sizeof *to);
+        memcpy(to, from, n * sizeof *to);
     else
-        memset(to, 0, DNS_LANES * sizeof *to);
+        memset(to, 0, n * sizeof *to);
 }
 
-static void put_border(float *planes, const image *m, bool replicate)
+/* Rows [first, end) of an image's plane get their border: left and right, above the first row and
+ * below the last one. `width` is that of a place. */
+static void put_border(float *plane, size_t n_rows, size_t n_columns, size_t width, size_t first,
+                       size_t end, bool replicate)
 {
-    size_t stride = row_size(m), last = m->n_columns * DNS_LANES;
-    for (size_t b = 0; b < m->n_blocks; b++, planes += plane_size(m)) {
-        for (size_t y = 1; y <= m->n_rows; y++) {
-            float *row = planes + y * stride;
-            put_place(row, row + DNS_LANES, replicate);
-            put_place(row + last + DNS_LANES, row + last, replicate);
-        }
-        float *bottom = planes + (m->n_rows + 1) * stride;
-        for (size_t i = 0; i < stride; i += DNS_LANES) {
-            put_place(planes + i, planes + stride + i, replicate);
-            put_place(bottom + i, bottom - stride + i, replicate);
-        }
+    size_t stride = (n_columns + 2) * width, last = n_columns * width;
+    for (size_t y = first + 1; y <= end; y++) {
+        float *row = plane + y * stride;
+        put_edge(row, row + width, width, replicate);
+        put_edge(row + last + width, row + last, width, replicate);
     }
+    if (first == 0 && end > 0)
+        put_edge(plane, plane + stride, stride, replicate);
+    if (end == n_rows)
+        put_edge(plane + (n_rows + 1) * stride, plane + n_rows * stride, stride, replicate);
 }
+
+/* Rows [first, end) of the map inside its border. */
+static void put_map(float *padded, const float *map, size_t n_rows, size_t n_columns, size_t first,
+                    size_t end, bool replicate)
+{
+    for (size_t y = first; y < end; y++)
+        memcpy(padded + (y + 1) * (n_columns + 2) + 1, map + y * n_columns,
+               n_columns * sizeof *map);
+    put_border(padded, n_rows, n_columns, 1, first, end, replicate);
+}
+
+/* One run: what it reads and where everything lies. */
+typedef struct run {
+    const dns_mapcnn *net;
+    const image *images;
+    float *padded, *between[2], *largest[2], *rows, *scales;
+    uint8_t *bytes;
+} run;
 
 /* What a layer reads: the map, or an image in floats or in bytes. */
 typedef struct source {
     const float *floats;
     const uint8_t *bytes;
-    const float *scales; /* of the output channels, when in bytes */
     size_t row, plane;
 } source;
 
-/* out [n_out][width][DNS_LANES] = row y of a layer's output. */
-static void convolve_row(float *out, const dns_mapcnn *net, const layer *l, const source *s,
-                         size_t y, size_t width)
+/* Rows [first, first + n) of the input of layer l > 0, the border being row 0. In bytes they have
+ * one scale, that of their largest value. */
+static source source_of(const run *r, size_t l, size_t first, size_t n)
 {
-    size_t plane = width * DNS_LANES;
-    if (l == net->layers)
-        net->kernels.conv_first_f32(out, plane, s->floats + y * s->row, s->row, l->weights, l->bias,
-                                    l->n_out, width);
-    else if (net->in_bytes)
-        net->kernels.conv_i8(out, plane, s->bytes + y * s->row, s->row, s->plane, l->n_in,
-                             l->weights_i8, s->scales, l->bias, l->n_out, width);
-    else
-        net->kernels.conv_f32(out, plane, s->floats + y * s->row, s->row, s->plane, l->n_in,
-                              l->weights, l->bias, l->n_out, width);
+    const image *m = &r->images[l - 1];
+    size_t row = row_size(m), plane = plane_size(m);
+    const float *planes = r->between[l - 1] + first * row;
+    if (!r->net->in_bytes)
+        return (source){.floats = planes, .row = row, .plane = plane};
+    const layer *packed = &r->net->layers[l];
+    float largest = 0.0f;
+    for (size_t y = first; y < first + n; y++)
+        largest = fmaxf(largest, r->largest[l - 1][y]);
+    float step = largest / 255.0f, factor = step > FLT_MIN ? 1.0f / step : 0.0f;
+    for (size_t b = 0; b < m->n_blocks; b++)
+        r->net->kernels.quantise_u8(r->bytes + b * n * row, planes + b * plane, n * row, factor);
+    for (size_t c = 0; c < packed->n_out * DNS_LANES; c++)
+        r->scales[c] = packed->scales[c] * step;
+    return (source){.bytes = r->bytes, .row = row, .plane = n * row};
 }
 
-/* A layer with its pooling; `to` is left ready to be read by the next one. Returns its largest
- * value. */
-static float convolve_and_pool(float *to, const image *m, const dns_mapcnn *net, const layer *l,
-                               const source *s, float *rows)
+/* out [n_out][width][DNS_LANES] = row y of a layer's output, counted from where its source begins.
+ */
+static void convolve_row(float *out, const run *r, size_t l, const source *s, size_t y,
+                         size_t width)
 {
-    size_t width = 2 * m->n_columns, plane = width * DNS_LANES;
-    float *upper = rows, *lower = rows + l->n_out * plane, largest = 0.0f;
-    for (size_t y = 0; y < m->n_rows; y++) {
-        convolve_row(upper, net, l, s, 2 * y, width);
-        convolve_row(lower, net, l, s, 2 * y + 1, width);
+    const dns_kernels *k = &r->net->kernels;
+    const layer *packed = &r->net->layers[l];
+    size_t plane = width * DNS_LANES;
+    if (l == 0)
+        k->conv_first_f32(out, plane, s->floats + y * s->row, s->row, packed->weights, packed->bias,
+                          packed->n_out, width);
+    else if (s->bytes != NULL)
+        k->conv_i8(out, plane, s->bytes + y * s->row, s->row, s->plane, packed->n_in,
+                   packed->weights_i8, r->scales, packed->bias, packed->n_out, width);
+    else
+        k->conv_f32(out, plane, s->floats + y * s->row, s->row, s->plane, packed->n_in,
+                    packed->weights, packed->bias, packed->n_out, width);
+}
+
+/* Rows [first, end) of image l: layer l with its pooling. */
+static void make_image(const run *r, size_t l, const source *map, size_t first, size_t end)
+{
+    const image *m = &r->images[l];
+    size_t width = 2 * m->n_columns, plane = width * DNS_LANES, stride = row_size(m);
+    float *upper = r->rows, *lower = r->rows + m->n_blocks * plane, *largest = r->largest[l];
+    for (size_t y = first; y < end; y++) {
+        const source s = l == 0
+                             ? (source){.floats = map->floats + 2 * y * map->row, .row = map->row}
+                             : source_of(r, l, 2 * y, STRIP);
+        convolve_row(upper, r, l, &s, 0, width);
+        convolve_row(lower, r, l, &s, 1, width);
+        largest[y + 1] = 0.0f;
         for (size_t b = 0; b < m->n_blocks; b++) {
-            float *row = to + b * plane_size(m) + (y + 1) * row_size(m) + DNS_LANES;
-            float of_row =
-                net->kernels.pool_f32(row, upper + b * plane, lower + b * plane, m->n_columns);
-            largest = of_row > largest ? of_row : largest;
+            float *row = r->between[l] + b * plane_size(m) + (y + 1) * stride + DNS_LANES;
+            largest[y + 1] =
+                fmaxf(largest[y + 1], r->net->kernels.pool_f32(row, upper + b * plane,
+                                                               lower + b * plane, m->n_columns));
         }
     }
-    put_border(to, m, net->replicate);
-    return largest;
+    for (size_t b = 0; b < m->n_blocks; b++)
+        put_border(r->between[l] + b * plane_size(m), m->n_rows, m->n_columns, DNS_LANES, first,
+                   end, r->net->replicate);
+    largest[0] = largest[1]; /* what a border repeats is no larger */
+    if (end == m->n_rows)
+        largest[end + 1] = largest[end];
 }
 
-static source source_of(const dns_mapcnn *net, const layer *l, const image *m, const float *planes,
-                        float largest, const plan *p, void *scratch)
+/* Rows of the map, of the first and of the second image that the first n rows of the output read.
+ */
+typedef struct reach {
+    size_t map, images[2];
+} reach;
+
+static reach reach_of(size_t n, size_t n_rows)
 {
-    source s = {.floats = planes, .row = row_size(m), .plane = plane_size(m)};
-    if (!net->in_bytes)
-        return s;
-    uint8_t *bytes = (uint8_t *)scratch + p->bytes;
-    float *scales = floats_at(scratch, p->scales), step = largest / 255.0f;
-    net->kernels.quantise_u8(bytes, planes, m->n_blocks * s.plane,
-                             step > FLT_MIN ? 1.0f / step : 0.0f);
-    for (size_t c = 0; c < l->n_out * DNS_LANES; c++)
-        scales[c] = l->scales[c] * step;
-    s.bytes = bytes;
-    s.scales = scales;
-    return s;
+    if (n == 0)
+        return (reach){0};
+    reach r;
+    r.images[1] = smaller(n + 1, n_rows / 4);
+    r.images[0] = smaller(2 * r.images[1] + 1, n_rows / 2);
+    r.map = smaller(2 * r.images[0] + 1, n_rows);
+    return r;
 }
 
-dns_status dns_mapcnn_run(float *out, const dns_mapcnn *net, const float *map, size_t n_rows,
-                          size_t n_columns, void *scratch)
+size_t dns_mapcnn_input(size_t n, size_t n_rows)
+{
+    return reach_of(n, n_rows).map;
+}
+
+dns_status dns_mapcnn_run_rows(float *out, const dns_mapcnn *net, const float *map, size_t n_rows,
+                               size_t n_columns, size_t first, size_t end, void *scratch)
 {
     if (n_rows < 4 || n_columns < 4)
         return dns_status_set(DNS_ERR_SHAPE,
                               "comparator: map [%zu,%zu], at least 4 rows and columns are needed",
                               n_rows, n_columns);
     const plan p = plan_for(net, n_rows, n_columns);
-    const image *m = p.images;
-    const layer *l = net->layers;
-    float *padded = floats_at(scratch, p.map), *rows = floats_at(scratch, p.rows);
-    float *between[2] = {floats_at(scratch, p.between[0]), floats_at(scratch, p.between[1])};
-
-    put_map(padded, map, n_rows, n_columns, net->replicate);
-    source s = {.floats = padded, .row = n_columns + 2};
-    float largest = convolve_and_pool(between[0], &m[0], net, &l[0], &s, rows);
-    s = source_of(net, &l[1], &m[0], between[0], largest, &p, scratch);
-    largest = convolve_and_pool(between[1], &m[1], net, &l[1], &s, rows);
-    s = source_of(net, &l[2], &m[1], between[1], largest, &p, scratch);
-    for (size_t y = 0; y < m[1].n_rows; y++) {
-        size_t width = m[1].n_columns;
-        convolve_row(rows, net, &l[2], &s, y, width);
-        net->kernels.relu_dot_f32(out + y * width, rows, width * DNS_LANES, l[2].n_out, net->last,
-                                  net->last_bias, width);
+    const reach from = reach_of(first, n_rows), to = reach_of(end, n_rows);
+    run r = {.net = net,
+             .images = p.images,
+             .padded = floats_at(scratch, p.map),
+             .rows = floats_at(scratch, p.rows),
+             .scales = floats_at(scratch, p.scales),
+             .bytes = (uint8_t *)scratch + p.bytes};
+    for (size_t i = 0; i < 2; i++) {
+        r.between[i] = floats_at(scratch, p.between[i]);
+        r.largest[i] = floats_at(scratch, p.largest[i]);
+    }
+    put_map(r.padded, map, n_rows, n_columns, from.map, to.map, net->replicate);
+    const source input = {.floats = r.padded, .row = n_columns + 2};
+    make_image(&r, 0, &input, from.images[0], to.images[0]);
+    make_image(&r, 1, NULL, from.images[1], to.images[1]);
+    size_t width = n_columns / 4;
+    for (size_t y = first; y < end; y++) {
+        const source s = source_of(&r, 2, y, STRIP - 1);
+        convolve_row(r.rows, &r, 2, &s, 0, width);
+        net->kernels.relu_dot_f32(out + y * width, r.rows, width * DNS_LANES, net->layers[2].n_out,
+                                  net->last, net->last_bias, width);
     }
     return DNS_OK;
+}
+
+dns_status dns_mapcnn_run(float *out, const dns_mapcnn *net, const float *map, size_t n_rows,
+                          size_t n_columns, void *scratch)
+{
+    return dns_mapcnn_run_rows(out, net, map, n_rows, n_columns, 0, dns_mapcnn_output(n_rows),
+                               scratch);
 }

@@ -142,7 +142,7 @@ static void what_cannot_be_stored_or_compared_is_refused(void **state)
     assert_status(dns_visil_index(session, v.data, NULL, x, 0, REGIONS, DNS_F32), DNS_ERR_ARG);
     assert_string_equal(dns_status_message(), "no frames");
     assert_status(dns_visil_index(session, v.data, NULL, x, 5, REGIONS, DNS_U8), DNS_ERR_ARG);
-    assert_status(dns_visil_index(codes, v.data, NULL, x, 5, REGIONS, DNS_F32), DNS_ERR_ARG);
+    assert_status(dns_visil_index(codes, v.data, NULL, x, 5, REGIONS, DNS_F16), DNS_ERR_ARG);
     assert_status(dns_visil_set_query(session, &c.video), DNS_ERR_ARG);
     dns_visil_video few = v.video, narrow = v.video;
     few.n_frames = 3;

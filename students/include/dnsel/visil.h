@@ -18,6 +18,7 @@
 #include <stdbool.h>
 
 #include "dnsel/comparator.h"
+#include "dnsel/mapcnn.h"
 #include "dnsel/model.h"
 #include "dnsel/parameters.h"
 #include "dnsel/pool.h"
@@ -113,6 +114,11 @@ DNS_API DNS_MUST_CHECK dns_status dns_visil_session_create(dns_visil_session **o
                                                            const dns_visil *net);
 DNS_API void dns_visil_session_free(dns_visil_session *session);
 
+/* The form in which sessions compare; they begin with DNS_MAPCNN_F32. The weights are read again.
+ */
+DNS_API DNS_MUST_CHECK dns_status dns_visil_set_comparator(dns_visil_session *session,
+                                                           dns_mapcnn_form form);
+
 /* Frames that a video of `n_frames` is extended to by appending itself: at least 4
  * (spec/dns.md 3.4: 1, 2 -> 4, 3 -> 6). */
 DNS_API size_t dns_visil_extended(size_t n_frames);
@@ -124,17 +130,24 @@ DNS_API size_t dns_visil_bytes(const dns_visil *net, size_t n_frames, size_t n_r
 /*
  * The stored form of X [n_frames, n_regions, dim], extended: written to `data` [dns_visil_bytes],
  * scales [dns_visil_extended(n_frames), n_regions] for I8, otherwise NULL. dtype is U8 for a
- * network with codes; F32, F16 or I8 for others. Errors: DNS_ERR_ARG for no frames ("no frames")
- * and a dtype that does not fit; DNS_ERR_RANGE when X is not finite.
+ * network with codes; F32, F16 or I8 for others. A network with codes also has a form for queries
+ * alone, F32 [.., code_bits]: z / sum |z| of the z whose signs are the code, so that each bit
+ * counts by how certain it was (the asymmetric comparison). Errors: DNS_ERR_ARG for no frames ("no
+ * frames") and a dtype that does not fit; DNS_ERR_RANGE when X is not finite.
  */
 DNS_API DNS_MUST_CHECK dns_status dns_visil_index(dns_visil_session *session, void *data,
                                                   float *scales, const float *x, size_t n_frames,
                                                   size_t n_regions, dns_dtype dtype);
 
-/* The query of the comparisons that follow; its data must stay until the next one. Errors:
- * DNS_ERR_SHAPE below 4 frames, DNS_ERR_ARG for a dtype that the network does not store. */
+/* The query of the comparisons that follow; its data must stay until the next one. It is prepared
+ * for targets of its own form. Errors: DNS_ERR_SHAPE below 4 frames, DNS_ERR_ARG for a dtype that
+ * the network does not make. */
 DNS_API DNS_MUST_CHECK dns_status dns_visil_set_query(dns_visil_session *session,
                                                       const dns_visil_video *query);
+
+/* The same query as `from` has, a session of the same network, as it was prepared there; until
+ * `from` gets another one or is freed. */
+DNS_API void dns_visil_borrow_query(dns_visil_session *session, const dns_visil_session *from);
 
 /*
  * *score = s(query, target) in [-1, 1]. A target longer than a chunk is cut into chunks of 2048
@@ -144,6 +157,16 @@ DNS_API DNS_MUST_CHECK dns_status dns_visil_set_query(dns_visil_session *session
  */
 DNS_API DNS_MUST_CHECK dns_status dns_visil_compare(dns_visil_session *session, float *score,
                                                     const dns_visil_video *target);
+
+/*
+ * The same for who only wants scores of at least `floor`: *score is that of dns_visil_compare, bit
+ * for bit, or -INFINITY for one below the floor. The comparator's output is made row by row, and
+ * left as soon as ones in all rows that are missing would not lift the score to the floor. Rows
+ * bound nothing where the direction is TARGET or MAX: then all is compared.
+ */
+DNS_API DNS_MUST_CHECK dns_status dns_visil_compare_above(dns_visil_session *session, float *score,
+                                                          float floor,
+                                                          const dns_visil_video *target);
 
 /* Frames in a chunk, for the comparisons that follow: 2048 at first, at least 4. */
 DNS_API void dns_visil_set_chunk(dns_visil_session *session, size_t n_frames);

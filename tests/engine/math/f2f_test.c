@@ -428,6 +428,39 @@ static void comparator_follows_the_definition(void **state)
     dns_mapcnn_free(NULL);
 }
 
+/* Rows that a piece must not read yet are not numbers. */
+static void comparators_run_by_pieces(void **state)
+{
+    (void)state;
+    for (size_t round = 0; round < 24; round++) {
+        size_t h = 4 + below(40), w = 4 + below(30), rows = dns_mapcnn_output(h);
+        size_t columns = dns_mapcnn_output(w), n = rows * columns;
+        dns_mapcnn_weights weights = any_weights(16, 20, 40, round % 2 != 0);
+        float *map = floats(h * w), *part = floats(h * w), *whole = floats(n), *out = floats(n);
+        char *scratch;
+        dns_mapcnn *net;
+        assert_ok(
+            dns_mapcnn_create(&net, round / 2 % 2 ? DNS_MAPCNN_I8 : DNS_MAPCNN_F32, &weights));
+        run_comparator(whole, net, map, h, w);
+        assert_ok(dns_alloc(&scratch, dns_mapcnn_scratch(net, h, w), 1));
+        for (size_t i = 0; i < h * w; i++)
+            part[i] = NAN;
+        assert_int_equal(dns_mapcnn_input(rows, h), h);
+        assert_int_equal(dns_mapcnn_input(0, h), 0);
+        for (size_t first = 0, end; first < rows; first = end) {
+            end = first + 1 + below(rows - first);
+            size_t n_read = dns_mapcnn_input(end, h);
+            assert_true(n_read <= 4 * end + 7);
+            memcpy(part, map, n_read * w * sizeof *map);
+            assert_ok(dns_mapcnn_run_rows(out, net, part, h, w, first, end, scratch));
+            assert_memory_equal(out, whole, end * columns * sizeof *out);
+        }
+        dns_mapcnn_free(net);
+        free_weights(&weights);
+        dns_free(scratch), dns_free(map), dns_free(part), dns_free(whole), dns_free(out);
+    }
+}
+
 static void unfit_comparators_are_refused(void **state)
 {
     (void)state;
@@ -464,6 +497,7 @@ int main(void)
         cmocka_unit_test(unfit_pairs_are_refused),
         cmocka_unit_test(means_of_regions_give_the_mean_of_products),
         cmocka_unit_test(comparator_follows_the_definition),
+        cmocka_unit_test(comparators_run_by_pieces),
         cmocka_unit_test(unfit_comparators_are_refused),
     };
     dice = dns_random_seed(12);

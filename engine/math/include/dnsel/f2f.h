@@ -26,9 +26,8 @@ typedef enum dns_f2f_step {
 
 typedef enum dns_f2f_form {
     DNS_F2F_F32, /* in floats */
-    DNS_F2F_I8   /* in bytes, where the processor multiplies them (VNNI), dim is a multiple of 4 and
-                    the step is   DNS_F2F_MAX; elsewhere in floats. Loses at most half a step of each
-                    side's 127 levels. */
+    DNS_F2F_I8   /* in bytes, where the processor multiplies them (VNNI) and dim is a multiple of 4;
+                    elsewhere in floats. Loses at most half a step of each side's 127 levels. */
 } dns_f2f_form;
 
 /* A packed query; immutable, shared freely between threads. */
@@ -64,6 +63,14 @@ DNS_API size_t dns_f2f_scratch(const dns_f2f_query *query);
 DNS_API DNS_MUST_CHECK dns_status dns_f2f_run(float *out, const dns_f2f_query *query,
                                               const dns_tensor *target, const float *scales,
                                               void *scratch);
+
+/* The same of rows [first, end) of out alone, which is [query frames, target frames] all the same.
+ * They begin and end at multiples of dns_f2f_query_block, or with the query; else DNS_ERR_ARG. */
+DNS_API DNS_MUST_CHECK dns_status dns_f2f_run_rows(float *out, const dns_f2f_query *query,
+                                                   size_t first, size_t end,
+                                                   const dns_tensor *target, const float *scales,
+                                                   void *scratch);
+DNS_API size_t dns_f2f_query_block(const dns_f2f_query *query);
 
 /* out [n_frames, dim] = mean over the regions of x [n_frames, n_regions, dim]. The mean of all R x
  * R products of two frames is the product of these means: 81 times less work than by regions

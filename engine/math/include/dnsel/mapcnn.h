@@ -18,8 +18,8 @@ extern "C" {
 typedef enum dns_mapcnn_form {
     DNS_MAPCNN_F32,
     /* The second and third convolution in bytes where the processor multiplies them (VNNI),
-     * elsewhere in floats. Weights have a scale for each output channel, maps one each, taken from
-     * their largest value. */
+     * elsewhere in floats. Weights have a scale for each output channel; of what lies between the
+     * layers, the rows that a row of the output reads have one, taken from their largest value. */
     DNS_MAPCNN_I8
 } dns_mapcnn_form;
 
@@ -54,6 +54,20 @@ DNS_API size_t dns_mapcnn_scratch(const dns_mapcnn *net, size_t n_rows, size_t n
 DNS_API DNS_MUST_CHECK dns_status dns_mapcnn_run(float *out, const dns_mapcnn *net,
                                                  const float *map, size_t n_rows, size_t n_columns,
                                                  void *scratch);
+
+/*
+ * The same by pieces: rows [first, end) of the output, those before `first` having been made by
+ * earlier calls with the same map and scratch. Only the first dns_mapcnn_input(end, n_rows) rows of
+ * the map are read, so a caller who has seen enough need not make the rest. All pieces together
+ * cost what one run costs and give the same bits.
+ */
+DNS_API DNS_MUST_CHECK dns_status dns_mapcnn_run_rows(float *out, const dns_mapcnn *net,
+                                                      const float *map, size_t n_rows,
+                                                      size_t n_columns, size_t first, size_t end,
+                                                      void *scratch);
+
+/* Rows of a map of n_rows that the first n rows of the output depend on. */
+DNS_API size_t dns_mapcnn_input(size_t n, size_t n_rows);
 
 #ifdef __cplusplus
 }
