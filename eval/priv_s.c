@@ -7,6 +7,7 @@
 #include "dnsel/classification.h"
 #include "dnsel/cpfd.h"
 #include "dnsel/memory.h"
+#include "dnsel/metrics.h"
 #include "dnsel/random.h"
 
 enum {
@@ -355,16 +356,6 @@ static size_t best_figure(const double *figures, size_t n_seeds, size_t n_figure
     return best;
 }
 
-/* 97.5 % point of Student's t; beyond 30 by the first term of its expansion about the normal. */
-static double student_t(size_t freedom)
-{
-    static const double table[] = {12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306,
-                                   2.262,  2.228, 2.201, 2.179, 2.160, 2.145, 2.131, 2.120,
-                                   2.110,  2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064,
-                                   2.060,  2.056, 2.052, 2.048, 2.045, 2.042};
-    return freedom <= 30 ? table[freedom - 1] : 1.95996 + 2.372 / (double)freedom;
-}
-
 static double deviation_of(const double *values, size_t n)
 {
     double mean = mean_of(values, n, 1), squares = 0;
@@ -383,10 +374,10 @@ static dns_status compare(dns_priv_s_method *m, const dns_priv_s_method *pfd, si
         differences[i] = m->macro_f1[i] - pfd->macro_f1[i];
         m->n_wins += differences[i] > 0;
     }
-    m->difference = mean_of(differences, n, 1);
-    double half = n > 1 ? student_t(n - 1) * deviation_of(differences, n) / sqrt((double)n) : NAN;
-    m->low = m->difference - half;
-    m->high = m->difference + half;
+    const dns_interval interval = dns_student_mean(differences, n);
+    m->difference = interval.mean;
+    m->low = interval.low;
+    m->high = interval.high;
     dns_free(differences);
     return DNS_OK;
 }

@@ -292,6 +292,8 @@ static dns_status train(struct trainer *t)
         dns_random_shuffle(&random, t->order, t->n);
         for (size_t batch = 0; batch < n_batches; batch++) {
             size_t first = batch * plan->batch, left = t->n - first;
+            if (dns_cancelled(plan->cancel))
+                return dns_status_set(DNS_ERR_CANCELLED, "interrupted");
             dns_status status =
                 gradients_of_batch(t, first, left < plan->batch ? left : plan->batch);
             if (status == DNS_OK)
@@ -425,8 +427,13 @@ dns_status dns_classifier_open(dns_classifier **out, const char *path)
         DNS_FAIL(DNS_ERR_FORMAT, "%s: no names of labels", path);
     DNS_TRY(dns_json_parse(&names, found, strlen(found), path));
     DNS_TRY(read_shape(&c, file, names, task));
-    DNS_TRY(dns_parameters_load(c->parameters, file, ""));
-    DNS_TRY(check_values(c, path));
+    status = dns_parameters_load(c->parameters, file, "");
+    if (status == DNS_OK)
+        status = check_values(c, path);
+    if (status != DNS_OK) {
+        status = status == DNS_ERR_RANGE ? DNS_ERR_CORRUPT : status; /* nobody saves such numbers */
+        goto out;
+    }
     *out = c;
     c = NULL;
 out:

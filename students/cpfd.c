@@ -1,6 +1,7 @@
 #include "dnsel/cpfd.h"
 
 #include <math.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,7 +10,7 @@
 #include "dnsel/random.h"
 
 /* Streams of random numbers that a seed is split into. */
-enum { DEAL_STREAM = 1000, SHUFFLE_STREAM = 1001, TEACHER_STREAM = 2000 };
+enum { SHUFFLE_STREAM = 1001, TEACHER_STREAM = 2000 };
 
 static size_t weights_per_row(const dns_labelled_rows *rows)
 {
@@ -99,7 +100,8 @@ struct dns_cpfd {
     dns_cpfd_options options;
     size_t *folds; /* [n] */
     struct teacher teachers[N_TEACHERS];
-    size_t n_teachers; /* 1 without privileged blocks */
+    size_t n_teachers;    /* 1 without privileged blocks */
+    atomic_size_t n_done; /* networks */
 };
 
 dns_status dns_cpfd_teacher_input(float **out, size_t *width, const dns_labelled_rows *rows)
@@ -121,31 +123,6 @@ dns_status dns_cpfd_teacher_input(float **out, size_t *width, const dns_labelled
         for (size_t b = 0; b < bits; b++)
             *to++ = rows->present[i * rows->n_blocks + b] != 0;
     }
-    return status;
-}
-
-/* Labelled rows are dealt to folds like cards from a shuffled pack. */
-static dns_status deal(dns_cpfd *cpfd)
-{
-    const dns_labelled_rows *rows = &cpfd->rows;
-    dns_status status = DNS_OK;
-    size_t *order = NULL, n_labelled = 0;
-    DNS_TRY(dns_alloc(&order, rows->n, sizeof *order));
-    DNS_TRY(dns_alloc(&cpfd->folds, rows->n, sizeof *cpfd->folds));
-    for (size_t i = 0; i < rows->n; i++) {
-        cpfd->folds[i] = SIZE_MAX;
-        if (rows->labelled[i] != 0)
-            order[n_labelled++] = i;
-    }
-    if (cpfd->options.folds < 2 || cpfd->options.folds > n_labelled)
-        DNS_FAIL(DNS_ERR_ARG, "%zu folds of %zu labelled rows: between 2 and that many",
-                 cpfd->options.folds, n_labelled);
-    dns_random random = dns_random_stream(cpfd->options.teacher.seed, DEAL_STREAM);
-    dns_random_shuffle(&random, order, n_labelled);
-    for (size_t i = 0; i < n_labelled; i++)
-        cpfd->folds[order[i]] = i % cpfd->options.folds;
-out:
-    dns_free(order);
     return status;
 }
 
@@ -201,8 +178,8 @@ out:
 /* Task (teacher, fold); the last fold is the network on all labelled rows. */
 static dns_status teach(void *payload, size_t task, size_t worker)
 {
-    (void)worker;
     dns_cpfd *cpfd = payload;
+    const dns_progress *progress = cpfd->options.progress;
     const size_t n_networks = cpfd->options.folds + 1, number = task % n_networks;
     struct teacher *teacher = &cpfd->teachers[task / n_networks];
     const size_t fold = number < cpfd->options.folds ? number : SIZE_MAX;
@@ -224,6 +201,9 @@ static dns_status teach(void *payload, size_t task, size_t worker)
         teacher->complete = network;
         network = NULL;
     }
+    const size_t done = atomic_fetch_add(&cpfd->n_done, 1) + 1;
+    if (progress != NULL && worker == 0) /* one thread reports */
+        progress->report(progress->payload, done, cpfd->n_teachers * n_networks, "teachers");
 out:
     dns_classifier_free(network);
     release(&g);
@@ -241,7 +221,8 @@ dns_status dns_cpfd_create(dns_cpfd **out, const dns_labelled_rows *rows,
     cpfd->rows = *rows;
     cpfd->options = *options;
     cpfd->n_teachers = rows->n_blocks > 0 ? N_TEACHERS : 1;
-    DNS_TRY(deal(cpfd));
+    DNS_TRY(dns_alloc(&cpfd->folds, rows->n, sizeof *cpfd->folds));
+    DNS_TRY(dns_labelled_rows_deal(cpfd->folds, rows, options->folds, options->teacher.seed));
     for (size_t i = 0; i < cpfd->n_teachers; i++) {
         struct teacher *t = &cpfd->teachers[i];
         dns_labelled_rows shown = *rows;

@@ -7,9 +7,11 @@
 
 #include "dnsel/json.h"
 #include "dnsel/memory.h"
+#include "dnsel/random.h"
 #include "dnsel/safetensors.h"
 
 static const char kind[] = "dnsel.labelled-rows";
+enum { DEAL_STREAM = 1000 }; /* of the random numbers of a seed */
 static const size_t most_numbers = (size_t)1 << 31;
 
 static const char *const task_names[] = {"class", "tags", "pair"};
@@ -114,12 +116,93 @@ out:
     return status;
 }
 
+/* ---- folds ---- */
+
+struct member {
+    int64_t group;
+    size_t row;
+};
+
+static int by_group(const void *a, const void *b)
+{
+    int64_t x = ((const struct member *)a)->group, y = ((const struct member *)b)->group;
+    return x < y ? -1 : x > y;
+}
+
+dns_status dns_labelled_rows_leaders(size_t *leader, size_t *n, const dns_labelled_rows *rows)
+{
+    struct member *members = NULL;
+    size_t n_members = 0;
+    dns_status status = dns_alloc(&members, rows->n, sizeof *members);
+    *n = 0;
+    for (size_t i = 0; status == DNS_OK && i < rows->n; i++) {
+        leader[i] = i;
+        if (rows->labelled[i] == 0)
+            continue;
+        if (rows->groups == NULL || rows->groups[i] < 0)
+            ++*n;
+        else
+            members[n_members++] = (struct member){rows->groups[i], i};
+    }
+    if (n_members > 0)
+        qsort(members, n_members, sizeof *members, by_group);
+    for (size_t i = 0; i < n_members; i++) {
+        bool first = i == 0 || members[i].group != members[i - 1].group;
+        leader[members[i].row] = first ? members[i].row : leader[members[i - 1].row];
+        *n += first;
+    }
+    dns_free(members);
+    return status;
+}
+
+static size_t smallest(const size_t *sizes, size_t n)
+{
+    size_t best = 0;
+    for (size_t i = 1; i < n; i++)
+        best = sizes[i] < sizes[best] ? i : best;
+    return best;
+}
+
+dns_status dns_labelled_rows_deal(size_t *folds, const dns_labelled_rows *rows, size_t n_folds,
+                                  uint64_t seed)
+{
+    dns_status status = DNS_OK;
+    size_t *order = NULL, *leader = NULL, *sizes = NULL, n_labelled = 0, n_groups = 0;
+    DNS_TRY(dns_alloc(&order, rows->n, sizeof *order));
+    DNS_TRY(dns_alloc(&leader, rows->n, sizeof *leader));
+    DNS_TRY(dns_labelled_rows_leaders(leader, &n_groups, rows));
+    if (n_folds < 2 || n_folds > n_groups)
+        DNS_FAIL(DNS_ERR_ARG, "%zu folds of %zu labelled rows or groups: between 2 and that many",
+                 n_folds, n_groups);
+    DNS_TRY(dns_alloc(&sizes, n_folds, sizeof *sizes));
+    for (size_t i = 0; i < rows->n; i++) {
+        folds[i] = SIZE_MAX;
+        if (rows->labelled[i] != 0)
+            order[n_labelled++] = i;
+    }
+    dns_random random = dns_random_stream(seed, DEAL_STREAM);
+    dns_random_shuffle(&random, order, n_labelled);
+    for (size_t i = 0; i < n_labelled; i++) {
+        size_t *fold = &folds[leader[order[i]]];
+        if (*fold == SIZE_MAX)
+            *fold = smallest(sizes, n_folds);
+        sizes[*fold]++;
+        folds[order[i]] = *fold;
+    }
+out:
+    dns_free(sizes);
+    dns_free(leader);
+    dns_free(order);
+    return status;
+}
+
 /* ---- rows that own their memory ---- */
 
 struct dns_row_file {
     dns_labelled_rows rows;
     float *x, *y, *privileged;
     uint8_t *labelled, *present;
+    int64_t *groups;
     size_t *block_sizes;
     char **labels, *origin;
 };
@@ -133,6 +216,7 @@ void dns_row_file_free(dns_row_file *file)
     dns_free(file->privileged);
     dns_free(file->labelled);
     dns_free(file->present);
+    dns_free(file->groups);
     dns_free(file->block_sizes);
     for (size_t i = 0; file->labels != NULL && i < file->rows.n_labels; i++)
         dns_free(file->labels[i]);
@@ -176,6 +260,9 @@ dns_status dns_row_file_create(dns_row_file **out, const dns_labelled_rows *shap
     DNS_TRY(dns_alloc(&f->x, shape->n * shape->dim, sizeof *f->x));
     DNS_TRY(dns_alloc(&f->y, shape->n * shape->n_labels, sizeof *f->y));
     DNS_TRY(dns_alloc(&f->labelled, shape->n, sizeof *f->labelled));
+    DNS_TRY(dns_alloc(&f->groups, shape->n, sizeof *f->groups));
+    for (size_t i = 0; i < shape->n; i++)
+        f->groups[i] = -1;
     if (shape->n_blocks > 0) {
         DNS_TRY(dns_alloc(&f->privileged, shape->n * (width - shape->dim), sizeof *f->privileged));
         DNS_TRY(dns_alloc(&f->present, shape->n * shape->n_blocks, sizeof *f->present));
@@ -183,6 +270,7 @@ dns_status dns_row_file_create(dns_row_file **out, const dns_labelled_rows *shap
     f->rows.x = f->x;
     f->rows.y = f->y;
     f->rows.labelled = f->labelled;
+    f->rows.groups = f->groups;
     f->rows.privileged = f->privileged;
     f->rows.present = f->present;
     f->rows.block_sizes = f->block_sizes;
@@ -207,6 +295,7 @@ dns_row_slot dns_row_file_slot(dns_row_file *f, size_t row)
         .x = f->x + row * r->dim,
         .y = f->y + row * r->n_labels,
         .labelled = f->labelled + row,
+        .group = f->groups + row,
         .privileged =
             r->n_blocks > 0 ? f->privileged + row * dns_labelled_rows_privileged(r) : NULL,
         .present = r->n_blocks > 0 ? f->present + row * r->n_blocks : NULL,
@@ -222,11 +311,25 @@ static void copy_row(dns_row_file *to, size_t at, const dns_labelled_rows *from,
     *slot.labelled = with_label && from->labelled[row] != 0;
     if (*slot.labelled)
         memcpy(slot.y, from->y + row * from->n_labels, from->n_labels * sizeof *slot.y);
+    *slot.group = from->groups != NULL ? from->groups[row] : -1;
     if (from->n_blocks == 0)
         return;
     memcpy(slot.privileged, from->privileged + row * width, width * sizeof *slot.privileged);
     for (size_t b = 0; b < from->n_blocks; b++)
         slot.present[b] = from->present == NULL || from->present[row * from->n_blocks + b] != 0;
+}
+
+dns_status dns_row_file_select(dns_row_file **out, const dns_labelled_rows *rows, const bool *kept)
+{
+    dns_labelled_rows shape = *rows;
+    shape.n = 0;
+    for (size_t i = 0; i < rows->n; i++)
+        shape.n += kept[i];
+    dns_status status = dns_row_file_create(out, &shape);
+    for (size_t i = 0, at = 0; status == DNS_OK && i < rows->n; i++)
+        if (kept[i])
+            copy_row(*out, at++, rows, i, true);
+    return status;
 }
 
 dns_status dns_row_file_append_unlabelled(dns_row_file **out, const dns_labelled_rows *a,
@@ -279,10 +382,13 @@ dns_status dns_row_file_write(const dns_labelled_rows *rows, const char *path)
 {
     dns_status status = DNS_OK;
     char *labels = NULL;
-    int64_t *sizes = NULL;
+    int64_t *sizes = NULL, *groups = NULL;
     uint8_t *present = NULL;
     const size_t width = dns_labelled_rows_privileged(rows);
     DNS_TRY(labels_text(&labels, rows));
+    DNS_TRY(dns_alloc(&groups, rows->n, sizeof *groups));
+    for (size_t i = 0; i < rows->n; i++)
+        groups[i] = rows->groups != NULL ? rows->groups[i] : -1;
     DNS_TRY(dns_alloc(&sizes, rows->n_blocks, sizeof *sizes));
     DNS_TRY(dns_alloc(&present, rows->n * rows->n_blocks, sizeof *present));
     for (size_t b = 0; b < rows->n_blocks; b++)
@@ -293,6 +399,7 @@ dns_status dns_row_file_write(const dns_labelled_rows *rows, const char *path)
         {"x", dns_tensor_f32(rows->x, 2, (size_t[]){rows->n, rows->dim})},
         {"y", dns_tensor_f32(rows->y, 2, (size_t[]){rows->n, rows->n_labels})},
         {"labelled", {.dtype = DNS_U8, .rank = 1, .shape = {rows->n}, .data = rows->labelled}},
+        {"groups", {.dtype = DNS_I64, .rank = 1, .shape = {rows->n}, .data = groups}},
         {"privileged", dns_tensor_f32(rows->privileged, 2, (size_t[]){rows->n, width})},
         {"block_sizes", {.dtype = DNS_I64, .rank = 1, .shape = {rows->n_blocks}, .data = sizes}},
         {"present",
@@ -302,10 +409,11 @@ dns_status dns_row_file_write(const dns_labelled_rows *rows, const char *path)
                                      {"task", dns_label_task_name(rows->task)},
                                      {"labels", labels},
                                      {"origin", rows->origin}};
-    DNS_TRY(dns_safetensors_write(path, tensors, rows->n_blocks > 0 ? 6 : 3, metadata,
+    DNS_TRY(dns_safetensors_write(path, tensors, rows->n_blocks > 0 ? 7 : 4, metadata,
                                   rows->origin != NULL ? 4 : 3));
 out:
     dns_free(present);
+    dns_free(groups);
     dns_free(sizes);
     free(labels);
     return status;
@@ -325,7 +433,7 @@ static dns_status find(const dns_tensor **out, const dns_safetensors *file, cons
 }
 
 struct tensors {
-    const dns_tensor *x, *y, *labelled, *privileged, *present;
+    const dns_tensor *x, *y, *labelled, *groups, *privileged, *present;
 };
 
 static dns_status find_tensors(struct tensors *t, dns_labelled_rows *shape, size_t **sizes,
@@ -338,6 +446,8 @@ static dns_status find_tensors(struct tensors *t, dns_labelled_rows *shape, size
     shape->dim = t->x->shape[1];
     DNS_TRY(find(&t->y, file, "y", DNS_F32, 2, shape->n));
     DNS_TRY(find(&t->labelled, file, "labelled", DNS_U8, 1, shape->n));
+    if (dns_safetensors_find(file, "groups") != NULL)
+        DNS_TRY(find(&t->groups, file, "groups", DNS_I64, 1, shape->n));
     if (t->y->shape[1] != shape->n_labels)
         DNS_FAIL(DNS_ERR_SHAPE, "%s: 'y' has %zu columns for %zu labels",
                  dns_safetensors_path(file), t->y->shape[1], shape->n_labels);
@@ -408,13 +518,15 @@ dns_status dns_row_file_read(dns_row_file **out, const char *path)
     dns_tensor_to_f32(f->x, t.x);
     dns_tensor_to_f32(f->y, t.y);
     memcpy(f->labelled, t.labelled->data, shape.n);
+    if (t.groups != NULL)
+        memcpy(f->groups, t.groups->data, shape.n * sizeof *f->groups);
     if (shape.n_blocks > 0) {
         dns_tensor_to_f32(f->privileged, t.privileged);
         memcpy(f->present, t.present->data, shape.n * shape.n_blocks);
     }
     status = dns_labelled_rows_check_values(&f->rows);
     if (status != DNS_OK) {
-        status = dns_status_context(status, "%s", path);
+        status = dns_status_context(DNS_ERR_FORMAT, "%s", path);
         goto out;
     }
     *out = f;

@@ -62,10 +62,23 @@ static void the_interval_holds_the_mean(void **state)
     assert_status(dns_bootstrap_mean(&a, values, 0, 10, 1), DNS_ERR_ARG);
 }
 
+static void students_interval_is_that_of_the_table(void **state)
+{
+    (void)state;
+    const double values[] = {1, 2, 3, 4, 5};
+    dns_interval i = dns_student_mean(values, 5);
+    assert_near(i.mean, 3.0);
+    assert_near(i.high - 3, 2.776 * sqrt(2.5 / 5));
+    assert_near(i.low + i.high, 6.0);
+    i = dns_student_mean(values, 1);
+    assert_true(i.mean == 1 && isnan(i.low) && isnan(i.high));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ranking_is_stable),
+        cmocka_unit_test(students_interval_is_that_of_the_table),
         cmocka_unit_test(average_precisions_equal_values_by_hand),
         cmocka_unit_test(the_curve_is_the_best_precision_from_there_on),
         cmocka_unit_test(the_interval_holds_the_mean),

@@ -1,23 +1,25 @@
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "train_commands.h"
 #include "dnsel/classification.h"
-#include "dnsel/cpfd.h"
 #include "dnsel/file.h"
 #include "dnsel/json.h"
 #include "dnsel/labelled_csv.h"
 #include "dnsel/memory.h"
+#include "dnsel/method_comparison.h"
+#include "terminal.h"
 
-enum { LEAST_STEPS = 1000, N_METHODS = 4 };
+enum { LEAST_STEPS = 1000, N_METHODS = 4, BOOTSTRAP = 1000 };
 
 static const char *const methods[N_METHODS] = {"base", "self", "pfd", "cpfd"};
 
 struct settings {
     const char *data, *unlabelled, *validation, *confidence, *out, *teacher, *report;
-    int task, method;
+    int task, method, progress;
     double gamma, alpha, temperature;
-    size_t folds, hidden, epochs, jobs;
+    size_t folds, hidden, epochs, cross_validate, seeds, jobs;
     uint64_t seed;
 };
 
@@ -27,10 +29,12 @@ struct work {
     dns_pool *pool;
     dns_row_file *training, *validation;
     dns_cpfd *cpfd;
+    dns_cpfd_options teachers;
     dns_cpfd_student_options how;
     dns_classifier_plan plan;
+    dns_progress progress;
     dns_teacher_diagnosis diagnosis;
-    dns_classification figures[N_METHODS]; /* on the validation rows */
+    dns_method_comparison comparison; /* of no seeds when there was none */
     dns_classifier *student;
 };
 
@@ -77,26 +81,33 @@ static size_t enough_epochs(size_t epochs, size_t n_rows, size_t batch)
     return wanted > epochs ? wanted : epochs;
 }
 
-static dns_status fit_teachers(struct work *w)
+static void make_plans(struct work *w)
 {
     const struct settings *s = w->s;
     const dns_labelled_rows *rows = dns_row_file_rows(w->training);
-    dns_status status = DNS_OK;
-    dns_cpfd_options options = DNS_CPFD_OPTIONS_INIT;
     size_t n_labelled = 0;
     for (size_t i = 0; i < rows->n; i++)
         n_labelled += rows->labelled[i] != 0;
-    options.folds = s->folds;
-    options.teacher.hidden = s->hidden;
-    options.teacher.seed = s->seed;
-    options.teacher.epochs =
-        enough_epochs(options.teacher.epochs, n_labelled, options.teacher.batch);
+    w->teachers = (dns_cpfd_options)DNS_CPFD_OPTIONS_INIT;
+    w->teachers.folds = s->folds;
+    w->teachers.progress = &w->progress;
+    w->teachers.teacher.hidden = s->hidden;
+    w->teachers.teacher.seed = s->seed;
+    w->teachers.teacher.epochs =
+        enough_epochs(w->teachers.teacher.epochs, n_labelled, w->teachers.teacher.batch);
     w->plan = (dns_classifier_plan)DNS_CLASSIFIER_PLAN_INIT;
     w->plan.hidden = s->hidden;
     w->plan.seed = s->seed;
     w->plan.epochs =
         s->epochs > 0 ? s->epochs : enough_epochs(w->plan.epochs, rows->n, w->plan.batch);
-    DNS_TRY(dns_cpfd_create(&w->cpfd, rows, &options, w->pool));
+    w->plan.cancel = w->teachers.teacher.cancel = dns_interrupt_catch();
+}
+
+static dns_status fit_teachers(struct work *w)
+{
+    const dns_labelled_rows *rows = dns_row_file_rows(w->training);
+    dns_status status = DNS_OK;
+    DNS_TRY(dns_cpfd_create(&w->cpfd, rows, &w->teachers, w->pool));
     if (rows->n_blocks == 0)
         goto out;
     DNS_TRY(dns_cpfd_diagnose(&w->diagnosis, w->cpfd, &w->how.confidence));
@@ -105,59 +116,57 @@ static dns_status fit_teachers(struct work *w)
                      "CPFD is not expected to help: AUROC of the teacher's confidence %.3f (0.65 "
                      "wanted), its macro F1 %.3f against %.3f without privileged features",
                      w->diagnosis.auroc, w->diagnosis.macro_f1, w->diagnosis.base_macro_f1);
-    if (s->teacher != NULL)
-        DNS_TRY(dns_classifier_save(dns_cpfd_teacher(w->cpfd), s->teacher));
 out:
     return status;
 }
 
-/* Figures of one method's student on the validation rows; for tags it gets its thresholds there. */
-static dns_status validate(struct work *w, dns_classifier *student, size_t method)
+/* Thresholds of tags are those that do best on the validation rows. */
+static dns_status choose_thresholds(struct work *w)
 {
     const dns_labelled_rows *rows = dns_row_file_rows(w->validation);
     dns_status status = DNS_OK;
     float *p = NULL, *thresholds = NULL;
     DNS_TRY(dns_alloc(&p, rows->n * rows->n_labels, sizeof *p));
     DNS_TRY(dns_alloc(&thresholds, rows->n_labels, sizeof *thresholds));
-    DNS_TRY(dns_classifier_predict(p, student, rows->x, rows->n, w->pool));
-    if (rows->task == DNS_LABEL_TAGS) {
-        DNS_TRY(
-            dns_tag_thresholds(thresholds, p, rows->y, rows->labelled, rows->n, rows->n_labels));
-        DNS_TRY(dns_classifier_set_thresholds(student, thresholds));
-    }
-    DNS_TRY(dns_classification_measure(&w->figures[method], p, rows->y, rows->labelled,
-                                       dns_classifier_thresholds(student), rows->task, rows->n,
-                                       rows->n_labels));
+    DNS_TRY(dns_classifier_predict(p, w->student, rows->x, rows->n, w->pool));
+    DNS_TRY(dns_tag_thresholds(thresholds, p, rows->y, rows->labelled, rows->n, rows->n_labels));
+    DNS_TRY(dns_classifier_set_thresholds(w->student, thresholds));
 out:
     dns_free(thresholds);
     dns_free(p);
     return status;
 }
 
-/* The student that was asked for and, where there is something to compare them on, the others. */
-static dns_status train_students(struct work *w)
+static dns_status compare_methods(struct work *w)
+{
+    const dns_comparison_options options = {.teachers = w->teachers,
+                                            .students = w->plan,
+                                            .how = w->how,
+                                            .folds = w->s->cross_validate,
+                                            .first_seed = w->s->seed,
+                                            .n_seeds = w->s->seeds,
+                                            .bootstrap_rounds = BOOTSTRAP,
+                                            .progress = &w->progress};
+    return dns_method_comparison_run(
+        &w->comparison, dns_row_file_rows(w->training),
+        w->validation != NULL ? dns_row_file_rows(w->validation) : NULL, &options, w->pool);
+}
+
+static dns_status train(struct work *w)
 {
     dns_status status = DNS_OK;
-    dns_classifier *student = NULL;
-    const bool has_teacher = dns_cpfd_teacher(w->cpfd) != NULL;
-    for (size_t method = 0; method < N_METHODS; method++) {
-        const bool asked = method == (size_t)w->s->method;
-        if (!asked && (w->validation == NULL || (!has_teacher && method >= DNS_CPFD_PFD)))
-            continue;
-        dns_cpfd_student_options how = w->how;
-        how.method = (dns_cpfd_method)method;
-        DNS_TRY(dns_cpfd_student(&student, w->cpfd, &how, &w->plan));
-        if (w->validation != NULL)
-            DNS_TRY(validate(w, student, method));
-        if (asked) {
-            w->student = student;
-            student = NULL;
-        }
-        dns_classifier_free(student);
-        student = NULL;
-    }
+    dns_terminal terminal =
+        dns_terminal_open((dns_progress_style)w->s->progress, w->invocation->quiet);
+    w->progress = dns_terminal_progress(&terminal);
+    make_plans(w);
+    DNS_TRY(fit_teachers(w));
+    DNS_TRY(dns_cpfd_student(&w->student, w->cpfd, &w->how, &w->plan));
+    if (w->validation != NULL && dns_row_file_rows(w->training)->task == DNS_LABEL_TAGS)
+        DNS_TRY(choose_thresholds(w));
+    if (w->validation != NULL || w->s->cross_validate > 0)
+        DNS_TRY(compare_methods(w));
 out:
-    dns_classifier_free(student);
+    dns_terminal_close(&terminal);
     return status;
 }
 
@@ -175,6 +184,40 @@ static void put_diagnosis(dns_json_writer *j, const dns_teacher_diagnosis *d)
         dns_json_put_number(j, NULL, d->presence_correlation[b], 17);
     dns_json_end_array(j);
     dns_json_put_bool(j, "worthwhile", d->worthwhile);
+    dns_json_end_object(j);
+}
+
+static void put_interval(dns_json_writer *j, const char *name, const dns_interval *i)
+{
+    dns_json_begin_array(j, name);
+    dns_json_put_number(j, NULL, i->mean, 17);
+    dns_json_put_number(j, NULL, i->low, 17);
+    dns_json_put_number(j, NULL, i->high, 17);
+    dns_json_end_array(j);
+}
+
+static void put_comparison(dns_json_writer *j, const dns_method_comparison *c, bool validation)
+{
+    dns_json_begin_object(j, validation ? "validation" : "cross_validation");
+    dns_json_put_integer(j, "rows", (int64_t)c->n_rows);
+    dns_json_put_integer(j, "seeds", (int64_t)c->n_seeds);
+    for (size_t m = 0; m < DNS_COMPARED; m++) {
+        const dns_compared_method *method = &c->methods[m];
+        if (!method->measured)
+            continue;
+        dns_json_begin_object(j, dns_compared_name(m));
+        put_interval(j, "macro_f1", &method->mean);
+        put_interval(j, "to_base_over_seeds", &method->to_base);
+        put_interval(j, "to_base_over_rows", &method->to_base_rows);
+        if (c->methods[DNS_CPFD_PFD].measured) {
+            put_interval(j, "to_pfd_over_seeds", &method->to_pfd);
+            put_interval(j, "to_pfd_over_rows", &method->to_pfd_rows);
+        }
+        dns_json_end_object(j);
+    }
+    dns_json_put_number(j, "gap_closed_pfd", c->closed_pfd, 17);
+    dns_json_put_number(j, "gap_closed_cpfd", c->closed_cpfd, 17);
+    dns_json_put_number(j, "pfd_gap_removed", c->removed, 17);
     dns_json_end_object(j);
 }
 
@@ -204,11 +247,8 @@ static dns_status write_report(const struct work *w)
     dns_json_put_integer(&j, "bytes", (int64_t)dns_classifier_bytes(w->student));
     if (dns_cpfd_teacher(w->cpfd) != NULL)
         put_diagnosis(&j, &w->diagnosis);
-    dns_json_begin_object(&j, "validation_macro_f1");
-    for (size_t i = 0; i < N_METHODS; i++)
-        if (w->figures[i].labels != NULL)
-            dns_json_put_number(&j, methods[i], w->figures[i].macro_f1, 17);
-    dns_json_end_object(&j);
+    if (w->comparison.n_seeds > 0)
+        put_comparison(&j, &w->comparison, w->validation != NULL);
     dns_json_end_object(&j);
     DNS_TRY(dns_json_finish(&j));
     status = dns_replacement_commit(replacement);
@@ -216,6 +256,53 @@ static dns_status write_report(const struct work *w)
 out:
     dns_replacement_abandon(replacement);
     return status;
+}
+
+static void print_difference(const dns_interval *i)
+{
+    if (isnan(i->low))
+        printf("  %+6.2f                 ", 100 * i->mean);
+    else
+        printf("  %+6.2f [%+6.2f,%+6.2f]", 100 * i->mean, 100 * i->low, 100 * i->high);
+}
+
+static void print_share(const char *what, double share)
+{
+    if (isnan(share))
+        printf("  %s n/a", what);
+    else
+        printf("  %s %.3f", what, share);
+}
+
+static void print_comparison(const struct work *w)
+{
+    const dns_method_comparison *c = &w->comparison;
+    const bool pfd = c->methods[DNS_CPFD_PFD].measured;
+    printf(
+        "  on %zu rows %s, %zu seeds; differences in points, 95 %% intervals over seeds and over "
+        "rows\n  %-8s macro F1  %-23s  %-23s%s%s\n",
+        c->n_rows, w->validation != NULL ? "of --validation" : "held out in turn", c->n_seeds, "",
+        "to base: over seeds", "over rows", pfd ? "  to PFD: over seeds       over rows" : "", "");
+    for (size_t m = 0; m < DNS_COMPARED; m++) {
+        const dns_compared_method *method = &c->methods[m];
+        if (!method->measured)
+            continue;
+        printf("  %-8s   %.4f", dns_compared_name(m), method->mean.mean);
+        print_difference(&method->to_base);
+        print_difference(&method->to_base_rows);
+        if (pfd) {
+            print_difference(&method->to_pfd);
+            print_difference(&method->to_pfd_rows);
+        }
+        putchar('\n');
+    }
+    if (!c->methods[DNS_COMPARED_TEACHER].measured)
+        return;
+    printf("  gap closed:");
+    print_share("of teacher - base PFD", c->closed_pfd);
+    print_share("and CPFD", c->closed_cpfd);
+    print_share("of teacher - PFD CPFD", c->removed);
+    putchar('\n');
 }
 
 static void print_text(const struct work *w)
@@ -228,10 +315,25 @@ static void print_text(const struct work *w)
                "its confidence %.3f, calibration error %.3f\n",
                w->diagnosis.macro_f1, w->diagnosis.base_macro_f1, w->diagnosis.auroc,
                w->diagnosis.calibration_error);
-    for (size_t i = 0; i < N_METHODS; i++)
-        if (w->figures[i].labels != NULL)
-            printf("  %-4s macro F1 %.4f on %zu validation rows\n", methods[i],
-                   w->figures[i].macro_f1, w->figures[i].n);
+    if (w->comparison.n_seeds > 0)
+        print_comparison(w);
+}
+
+/* Everything is written at the end, so that an interrupted run leaves nothing behind. */
+static dns_status write_files(const struct work *w)
+{
+    const struct settings *s = w->s;
+    const dns_classifier *teacher = dns_cpfd_teacher(w->cpfd);
+    dns_status status = DNS_OK;
+    if (s->teacher != NULL && teacher == NULL)
+        DNS_FAIL(DNS_ERR_ARG, "--teacher: no privileged features, so there is none");
+    if (s->report != NULL)
+        DNS_TRY(write_report(w));
+    if (s->teacher != NULL)
+        DNS_TRY(dns_classifier_save(teacher, s->teacher));
+    DNS_TRY(dns_classifier_save(w->student, s->out));
+out:
+    return status;
 }
 
 static int run(const dns_invocation *invocation)
@@ -241,6 +343,8 @@ static int run(const dns_invocation *invocation)
     dns_status status = DNS_OK;
     if (s->data == NULL || s->out == NULL)
         DNS_FAIL(DNS_ERR_ARG, "--data and --out are needed");
+    if (s->validation != NULL && s->cross_validate > 0)
+        DNS_FAIL(DNS_ERR_ARG, "either --validation or --cross-validate");
     w.how = (dns_cpfd_student_options){.method = (dns_cpfd_method)s->method,
                                        .alpha = s->alpha,
                                        .gamma = s->gamma,
@@ -248,16 +352,12 @@ static int run(const dns_invocation *invocation)
     DNS_TRY(dns_confidence_parse(&w.how.confidence, s->confidence));
     DNS_TRY(dns_pool_create(&w.pool, s->jobs));
     DNS_TRY(read_rows(&w));
-    DNS_TRY(fit_teachers(&w));
-    DNS_TRY(train_students(&w));
-    DNS_TRY(dns_classifier_save(w.student, s->out));
-    if (s->report != NULL)
-        DNS_TRY(write_report(&w));
+    DNS_TRY(train(&w));
+    DNS_TRY(write_files(&w));
     if (!invocation->quiet)
         print_text(&w);
 out:
-    for (size_t i = 0; i < N_METHODS; i++)
-        dns_classification_free(&w.figures[i]);
+    dns_method_comparison_free(&w.comparison);
     dns_teacher_diagnosis_free(&w.diagnosis);
     dns_classifier_free(w.student);
     dns_cpfd_free(w.cpfd);
@@ -273,7 +373,8 @@ static const struct settings defaults = {.method = DNS_CPFD_CPFD,
                                          .alpha = 1,
                                          .temperature = 1,
                                          .folds = 5,
-                                         .hidden = 256};
+                                         .hidden = 256,
+                                         .seeds = 5};
 #define AT(field) offsetof(struct settings, field)
 #define FILE_OPTION(option, field, text)                                                 \
     {                                                                                    \
@@ -285,6 +386,20 @@ static const dns_option options[] = {
     FILE_OPTION("unlabelled", unlabelled, "more rows, whose labels are not read"),
     FILE_OPTION("validation", validation,
                 "rows to compare all methods on, and to choose the thresholds of tags by"),
+    {.name = "cross-validate",
+     .kind = DNS_OPTION_COUNT,
+     .offset = AT(cross_validate),
+     .value = "FOLDS",
+     .help =
+         "compare all methods by holding out each of so many parts of --data in turn; 0: do not",
+     .maximum = 1000},
+    {.name = "seeds",
+     .kind = DNS_OPTION_COUNT,
+     .offset = AT(seeds),
+     .value = "N",
+     .help = "a comparison is made so many times, from --seed on",
+     .minimum = 1,
+     .maximum = 1000},
     {.name = "task",
      .kind = DNS_OPTION_CHOICE,
      .offset = AT(task),
@@ -350,6 +465,11 @@ static const dns_option options[] = {
      .value = "N",
      .help = "threads; 0 is one a processor",
      .maximum = 256},
+    {.name = "progress",
+     .kind = DNS_OPTION_CHOICE,
+     .offset = AT(progress),
+     .choices = DNS_PROGRESS_CHOICES,
+     .help = "how progress is shown on standard error"},
     {0},
 };
 const dns_command dns_train_classifier = {
@@ -362,9 +482,12 @@ const dns_command dns_train_classifier = {
         "teacher is sure (CPFD). What the teacher is worth is said first, and a warning when it "
         "is not expected to help. The same input and seed give the same classifier, whatever the "
         "number of threads. Tables and methods: docs/classifier.md.",
-    .examples = "  dns-train classifier --data train.csv --out m.cpm\n"
-                "  dns-train classifier --data train.cpf --unlabelled pool.cpf --validation "
-                "held.cpf --report r.json --out m.cpm\n",
+    .examples =
+        "  dns-train classifier --data train.csv --out m.cpm\n"
+        "  dns-train classifier --data train.cpf --cross-validate 5 --out m.cpm  # is it worth "
+        "it?\n"
+        "  dns-train classifier --data train.cpf --unlabelled pool.cpf --validation "
+        "held.cpf --report r.json --out m.cpm\n",
     .options = options,
     .settings_size = sizeof(struct settings),
     .defaults = &defaults,

@@ -52,6 +52,10 @@ typedef struct dns_interval {
 DNS_API DNS_MUST_CHECK dns_status dns_bootstrap_mean(dns_interval *out, const double *values,
                                                      size_t n, size_t n_rounds, uint64_t seed);
 
+/* A mean with its 95 % interval by Student's t over n independent values (seeds); the limits are
+ * NaN for fewer than two. */
+DNS_API dns_interval dns_student_mean(const double *values, size_t n);
+
 #ifdef __cplusplus
 }
 #endif

@@ -8,6 +8,7 @@
 
 #include "dnsel/labelled_rows.h"
 #include "dnsel/pool.h"
+#include "dnsel/progress.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -31,6 +32,7 @@ typedef struct dns_classifier_plan {
     size_t hidden, epochs, batch;
     double rate, weight_decay;
     uint64_t seed;
+    dns_cancel *cancel; /* looked at before each batch; NULL: never */
 } dns_classifier_plan;
 
 #define DNS_CLASSIFIER_PLAN_INIT                                                                \
@@ -56,7 +58,8 @@ DNS_API void dns_soft_loss(double *loss, float *dlogits, const float *logits,
 /* *out = a classifier trained on x [n, dim]. A feature that is NaN is missing: it counts as the
  * mean. Mean and deviation come from the rows for which standardised[i] is not 0 (NULL: all). The
  * loss is the sum of the terms. Errors: DNS_ERR_ARG (a size, rate or number of terms of 0),
- * DNS_ERR_RANGE (infinite features or targets: a gradient that is not finite), DNS_ERR_NOMEM. */
+ * DNS_ERR_RANGE (infinite features or targets: a gradient that is not finite), DNS_ERR_CANCELLED,
+ * DNS_ERR_NOMEM. */
 DNS_API DNS_MUST_CHECK dns_status
 dns_classifier_train(dns_classifier **out, const dns_classifier_shape *shape,
                      const dns_classifier_plan *plan, const float *x, size_t n,
@@ -66,7 +69,7 @@ DNS_API void dns_classifier_free(dns_classifier *classifier);
 
 /* A .cpm file: safetensors with the metadata of the shape; no file of privileged features or of a
  * teacher is needed to use it. Errors of opening: those of safetensors, DNS_ERR_FORMAT when it is
- * another kind of file, DNS_ERR_VERSION, DNS_ERR_RANGE for weights that are not finite. */
+ * another kind of file, DNS_ERR_VERSION, DNS_ERR_CORRUPT also for weights that are not finite. */
 DNS_API DNS_MUST_CHECK dns_status dns_classifier_open(dns_classifier **out, const char *path);
 DNS_API DNS_MUST_CHECK dns_status dns_classifier_save(const dns_classifier *classifier,
                                                       const char *path);

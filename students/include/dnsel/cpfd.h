@@ -58,7 +58,8 @@ DNS_API void dns_cpfd_fold(float *g, float *weights, const float *w, const float
 
 typedef struct dns_cpfd_options {
     size_t folds;
-    dns_classifier_plan teacher; /* its seed also deals the rows to folds */
+    dns_classifier_plan teacher;  /* its seed also deals the rows to folds */
+    const dns_progress *progress; /* told of each "teachers" trained; NULL: nobody */
 } dns_cpfd_options;
 
 #define DNS_CPFD_OPTIONS_INIT    \
@@ -78,8 +79,8 @@ typedef struct dns_cpfd dns_cpfd;
 /* Trains, for the privileged teacher (where rows have privileged blocks) and for the one without:
  * a network a fold, which scores the labelled rows it has not seen, and one on all labelled rows,
  * which scores the others. Networks are trained side by side on the pool; the result does not
- * depend on it. Errors: those of dns_labelled_rows_check; DNS_ERR_ARG unless 2 <= folds <= labelled
- * rows. */
+ * depend on it. Errors: those of dns_labelled_rows_check and dns_labelled_rows_deal;
+ * DNS_ERR_CANCELLED. */
 DNS_API DNS_MUST_CHECK dns_status dns_cpfd_create(dns_cpfd **out, const dns_labelled_rows *rows,
                                                   const dns_cpfd_options *options, dns_pool *pool);
 DNS_API void dns_cpfd_free(dns_cpfd *cpfd);
