@@ -10,11 +10,6 @@ struct dns_projection {
     size_t weight, in, out;
 };
 
-static double identity(size_t row, size_t column)
-{
-    return row == column;
-}
-
 dns_status dns_projection_create(dns_projection **out, size_t in, size_t out_dim)
 {
     dns_status status = DNS_OK;
@@ -73,15 +68,15 @@ out:
     return status;
 }
 
-static double pull_back(dns_real *dw, const dns_projection *p, double pull)
+double dns_pull_to_identity(dns_real *dw, const dns_real *w, size_t rows, size_t columns,
+                            double weight)
 {
-    double sum = 0, scale = pull / (double)p->out;
-    const dns_real *w = dns_parameters_weight(p->parameters, p->weight);
-    for (size_t i = 0; i < p->out; i++)
-        for (size_t j = 0; j < p->in; j++) {
-            double away = (double)w[i * p->in + j] - identity(i, j);
+    double sum = 0, scale = weight / (double)rows;
+    for (size_t i = 0; i < rows; i++)
+        for (size_t j = 0; j < columns; j++) {
+            double away = (double)w[i * columns + j] - (i == j);
             sum += away * away;
-            dw[i * p->in + j] += (dns_real)(2 * scale * away);
+            dw[i * columns + j] += (dns_real)(2 * scale * away);
         }
     return scale * sum;
 }
@@ -101,7 +96,7 @@ dns_status dns_projection_loss(double *loss, dns_projection *p, const dns_projec
     DNS_TRY(dns_linear_backward(NULL, dw, NULL, pass.dy, b->a, w, rows, p->in, p->out, pool));
     DNS_TRY(
         dns_linear_backward(NULL, dw, NULL, pass.dy + half, b->b, w, rows, p->in, p->out, pool));
-    *loss += pull_back(dw, p, b->pull);
+    *loss += dns_pull_to_identity(dw, w, p->out, p->in, b->pull);
 out:
     dns_free(pass.y);
     dns_free(pass.dy);

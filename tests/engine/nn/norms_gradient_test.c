@@ -107,6 +107,45 @@ static void soft_cross_entropy_matches_finite_differences(void **state)
     gradient_check(soft_loss, &p, arrays, 1, 2500, 1e-7);
 }
 
+enum { PAIRS = 6 };
+static dns_real similarities[PAIRS * PAIRS], opinion[PAIRS * PAIRS], dsimilarities[PAIRS * PAIRS];
+static const dns_distilled_contrast_options distilled = {
+    .tau = 0.4, .teacher_tau = 0.7, .share = 0.3};
+
+static double distilled_loss(void *payload)
+{
+    double loss;
+    (void)payload;
+    assert_ok(dns_distilled_contrast(&loss, NULL, similarities, opinion, PAIRS, &distilled));
+    return loss;
+}
+
+static void distilled_contrast_matches_finite_differences(void **state)
+{
+    (void)state;
+    double loss, rows, columns;
+    dns_random random = dns_random_seed(6);
+    gradient_fill(&random, similarities, PAIRS * PAIRS);
+    gradient_fill(&random, opinion, PAIRS * PAIRS);
+    assert_ok(
+        dns_distilled_contrast(&loss, dsimilarities, similarities, opinion, PAIRS, &distilled));
+    const gradient_of arrays[] = {{"similarities", similarities, dsimilarities, PAIRS * PAIRS}};
+    gradient_check(distilled_loss, NULL, arrays, 1, 100, 1e-7);
+    /* Without a teacher it is InfoNCE in both directions. */
+    dns_real turned[PAIRS * PAIRS];
+    for (size_t i = 0; i < PAIRS * PAIRS; i++)
+        turned[i] = similarities[i % PAIRS * PAIRS + i / PAIRS];
+    dns_info_nce(&rows, NULL, similarities, NULL, PAIRS, PAIRS, 0.4);
+    dns_info_nce(&columns, NULL, turned, NULL, PAIRS, PAIRS, 0.4);
+    dns_distilled_contrast_options o = {.tau = 0.4};
+    assert_ok(dns_distilled_contrast(&loss, NULL, similarities, NULL, PAIRS, &o));
+    assert_true(fabs(loss - (rows + columns) / 2) < 1e-12);
+    o.share = 0.5;
+    assert_status(dns_distilled_contrast(&loss, NULL, similarities, NULL, PAIRS, &o), DNS_ERR_ARG);
+    o = (dns_distilled_contrast_options){.tau = 0};
+    assert_status(dns_distilled_contrast(&loss, NULL, similarities, NULL, PAIRS, &o), DNS_ERR_ARG);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -114,6 +153,7 @@ int main(void)
         cmocka_unit_test(batch_norm_matches_finite_differences),
         cmocka_unit_test(info_nce_matches_finite_differences),
         cmocka_unit_test(soft_cross_entropy_matches_finite_differences),
+        cmocka_unit_test(distilled_contrast_matches_finite_differences),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -33,6 +33,22 @@ DNS_API void dns_cross_entropy(double *loss, dns_real *dlogits, const dns_real *
 DNS_API void dns_info_nce(double *loss, dns_real *dsimilarities, const dns_real *similarities,
                           const size_t *positives, size_t n, size_t m, double tau);
 
+/* tau and teacher_tau are temperatures, share in [0, 1] is the teacher's part. */
+typedef struct dns_distilled_contrast_options {
+    double tau, teacher_tau, share;
+} dns_distilled_contrast_options;
+
+/* Distillation plus contrast (spec/training.md 9 showed that distilling scores fits their scale
+ * and not their order): s [n, n] are similarities of n queries with n targets, target i belonging
+ * to query i. *loss = the mean over both directions of the cross-entropy between softmax(s / tau)
+ * and (1 - share) * the pair itself + share * softmax(teacher / teacher_tau), where teacher [n, n]
+ * are a better network's similarities (NULL with share 0, which leaves InfoNCE). ds [n, n] is
+ * overwritten, NULL when not wanted. Errors: DNS_ERR_ARG for n = 0, a temperature that is not
+ * positive, a share outside [0, 1]; DNS_ERR_NOMEM. */
+DNS_API DNS_MUST_CHECK dns_status
+dns_distilled_contrast(double *loss, dns_real *ds, const dns_real *s, const dns_real *teacher,
+                       size_t n, const dns_distilled_contrast_options *options);
+
 #ifdef __cplusplus
 }
 #endif

@@ -36,6 +36,11 @@ DNS_API DNS_MUST_CHECK dns_status dns_projection_loss(double *loss, dns_projecti
                                                       const dns_projection_batch *batch,
                                                       dns_pool *pool);
 
+/* weight / rows * the squared distance of w [rows, columns] from the identity, cut off; its
+ * gradient is added to dw. */
+DNS_API double dns_pull_to_identity(dns_real *dw, const dns_real *w, size_t rows, size_t columns,
+                                    double weight);
+
 #ifdef __cplusplus
 }
 #endif
