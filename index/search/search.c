@@ -63,7 +63,7 @@ struct run {
     struct candidate { /* [n_routed] */
         uint64_t id;
         uint32_t row;
-        uint32_t n_frames; /* of the record; 0: not read */
+        uint32_t n_frames; /* stored, of the record; 0: not read */
         double seconds;    /* the comparison took; 0: none made */
     } * candidates;
     size_t first; /* of the candidates in hand */
