@@ -41,17 +41,11 @@ static void close_set(struct set *s)
 static dns_status embed(struct set *s, const dns_safetensors *inputs, const char *video)
 {
     dns_status status = DNS_OK;
-    char name[256];
-    const dns_tensor *x;
-    snprintf(name, sizeof name, "input.%s", video);
-    DNS_TRY(dns_parity_tensor(&x, inputs, name));
-    if (x->rank != 3 || x->shape[2] != dns_coarse_shape_of(s->net)->dim)
-        DNS_FAIL(DNS_ERR_SHAPE, "%s: '%s' does not fit the network", s->name, name);
-    dns_free(s->x);
-    DNS_TRY(dns_alloc(&s->x, dns_tensor_count(x), sizeof *s->x));
-    dns_tensor_to_f32(s->x, x);
-    const dns_coarse_video one = {s->x, x->shape[0]};
-    DNS_TRY(dns_coarse_embed(s->session, s->embedding, &one, 1, x->shape[1]));
+    size_t shape[3];
+    DNS_TRY(
+        dns_parity_video(&s->x, shape, inputs, s->name, video, dns_coarse_shape_of(s->net)->dim));
+    const dns_coarse_video one = {s->x, shape[0]};
+    DNS_TRY(dns_coarse_embed(s->session, s->embedding, &one, 1, shape[1]));
 out:
     return status;
 }
@@ -77,38 +71,20 @@ out:
     return status;
 }
 
-/* Tensors `NAME.embedding.V` of `short`. */
-static dns_status check_short(struct set *s)
+/* NAME.embedding.V of `short`. */
+static dns_status check_short(void *payload, const char *tensor, const char *rest,
+                              const dns_tensor *expected, const dns_safetensors *inputs)
 {
+    struct set *s = payload;
     dns_status status = DNS_OK;
-    const dns_safetensors *expected, *inputs;
-    const char *rest;
-    DNS_TRY(dns_parity_file(s->p, &expected, "short.expected"));
-    for (size_t i = 0; expected != NULL && i < dns_safetensors_count(expected); i++) {
-        const char *name = dns_safetensors_name(expected, i);
-        if ((rest = dns_parity_after(name, s->name)) == NULL || rest[0] != '.')
-            continue;
-        if ((rest = dns_parity_after(rest, ".embedding.")) == NULL) {
-            DNS_TRY(dns_parity_unknown(s->p, "short", name));
-            continue;
-        }
-        DNS_TRY(dns_parity_need(s->p, &inputs, "short.inputs"));
-        DNS_TRY(embed(s, inputs, rest));
-        DNS_TRY(dns_parity_forward(s->p, "short", name, s->embedding,
-                                   dns_coarse_shape_of(s->net)->out,
-                                   dns_safetensors_at(expected, i)));
-    }
+    const char *video = dns_parity_after(rest, "embedding.");
+    if (video == NULL)
+        return dns_parity_unknown(s->p, "short", tensor);
+    DNS_TRY(embed(s, inputs, video));
+    DNS_TRY(dns_parity_forward(s->p, "short", tensor, s->embedding,
+                               dns_coarse_shape_of(s->net)->out, expected));
 out:
     return status;
-}
-
-/* X.inputs when there is one, else inputs. */
-static dns_status open_inputs(const dns_safetensors **out, dns_parity *p, const char *name)
-{
-    char file[256];
-    snprintf(file, sizeof file, "%s.inputs", name);
-    dns_status status = dns_parity_file(p, out, file);
-    return status != DNS_OK || *out != NULL ? status : dns_parity_need(p, out, "inputs");
 }
 
 static dns_status check_weights(dns_parity *p, const char *name, const dns_safetensors *weights,
@@ -127,11 +103,11 @@ static dns_status check_weights(dns_parity *p, const char *name, const dns_safet
                             false));
     DNS_TRY(open_session(&s));
     if (expected != NULL)
-        DNS_TRY(open_inputs(&inputs, p, name));
+        DNS_TRY(dns_parity_inputs(p, &inputs, name, "inputs"));
     for (size_t i = 0; expected != NULL && i < dns_safetensors_count(expected); i++)
         DNS_TRY(check_tensor(&s, dns_safetensors_name(expected, i), dns_safetensors_at(expected, i),
                              inputs));
-    DNS_TRY(check_short(&s));
+    DNS_TRY(dns_parity_short(p, name, check_short, &s));
 out:
     close_set(&s);
     return status;
@@ -239,7 +215,7 @@ static dns_status check_drawn(dns_parity *p, const char *name, const dns_safeten
         return DNS_OK;
     DNS_TRY(make_net(&s, expected));
     DNS_TRY(open_session(&s));
-    DNS_TRY(open_inputs(&inputs, p, name));
+    DNS_TRY(dns_parity_inputs(p, &inputs, name, "inputs"));
     for (size_t i = 0; i < dns_safetensors_count(expected); i++) {
         const char *tensor = dns_safetensors_name(expected, i);
         const dns_tensor *stored = dns_safetensors_at(expected, i);

@@ -40,14 +40,6 @@ static void close_step(struct step *s)
     dns_free(s->dembeddings);
 }
 
-static dns_status open_inputs(const dns_safetensors **out, struct step *s)
-{
-    char file[300];
-    snprintf(file, sizeof file, "%s.inputs", s->set);
-    dns_status status = dns_parity_file(s->p, out, file);
-    return status != DNS_OK || *out != NULL ? status : dns_parity_need(s->p, out, "train.inputs");
-}
-
 /* Anchors, positives and negatives, the pairs (anchor, positive) and (anchor, negative), and the
  * teacher's scores [B, 2] of them. */
 static dns_status make_batch(struct step *s, const dns_safetensors *inputs)
@@ -120,21 +112,8 @@ out:
     return status;
 }
 
-static dns_status name_the_rest(const struct step *s)
-{
-    static const char *const known[] = {"step0.",   "grad.",        "after3.", "positive",
-                                        "negative", "distillation", "losses"};
-    for (size_t i = 0; i < dns_safetensors_count(s->train); i++) {
-        const char *name = dns_safetensors_name(s->train, i);
-        bool found = false;
-        for (size_t k = 0; k < sizeof known / sizeof *known; k++)
-            found = found || dns_parity_after(name, known[k]) != NULL;
-        dns_status status = found ? DNS_OK : dns_parity_unknown(s->p, s->set, name);
-        if (status != DNS_OK)
-            return status;
-    }
-    return DNS_OK;
-}
+static const char *const known[] = {"step0.",   "grad.",        "after3.", "positive",
+                                    "negative", "distillation", "losses",  NULL};
 
 static dns_status check_train(dns_parity *p, const char *name, const dns_safetensors *train,
                               bool *taken)
@@ -153,7 +132,7 @@ static dns_status check_train(dns_parity *p, const char *name, const dns_safeten
     DNS_TRY(dns_coarse_load(&s.net, train, "step0.", (size_t)dns_parity_number(train, "heads", 8),
                             true));
     DNS_TRY(dns_coarse_trainer_create(&s.trainer, s.net, dns_parity_pool(p)));
-    DNS_TRY(open_inputs(&inputs, &s));
+    DNS_TRY(dns_parity_inputs(p, &inputs, s.set, "train.inputs"));
     DNS_TRY(make_batch(&s, inputs));
     for (size_t step = 0; step < STEPS; step++) {
         DNS_TRY(pass(&s, &s.losses[step]));
@@ -165,7 +144,7 @@ static dns_status check_train(dns_parity *p, const char *name, const dns_safeten
     DNS_TRY(dns_parity_tensor(&losses, train, "losses"));
     DNS_TRY(dns_parity_compare_f64(p, s.set, "losses", s.losses, STEPS, losses, &later));
     DNS_TRY(dns_parity_after3(p, s.set, train, dns_coarse_parameters(s.net), rate));
-    DNS_TRY(name_the_rest(&s));
+    DNS_TRY(dns_parity_name_rest(p, s.set, train, known));
 out:
     close_step(&s);
     return status;

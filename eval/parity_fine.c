@@ -53,10 +53,7 @@ static dns_status store(struct stored *out, const struct set *s, const char *nam
     dns_tensor_to_f32(values, x);
     DNS_TRY(dns_alloc(&out->data, dns_visil_bytes(s->net, n, x->shape[1], dtype), 1));
     DNS_TRY(dns_visil_index(s->session, out->data, NULL, values, n, x->shape[1], dtype));
-    out->video = (dns_visil_video){.dtype = dtype,
-                                   .n_frames = dns_visil_extended(n),
-                                   .n_regions = x->shape[1],
-                                   .data = out->data};
+    out->video = (dns_visil_video){dtype, dns_visil_extended(n), x->shape[1], out->data, NULL};
 out:
     dns_free(values);
     return status;
@@ -292,11 +289,13 @@ out:
     return status;
 }
 
-static dns_status check_short_tensor(struct set *s, const char *name, const char *rest,
-                                     const dns_tensor *expected, const dns_safetensors *inputs,
-                                     const dns_safetensors *shared)
+/* NAME.similarity.V of `short`; the query is that of all sets. */
+static dns_status check_short(void *payload, const char *name, const char *rest,
+                              const dns_tensor *expected, const dns_safetensors *inputs)
 {
+    struct set *s = payload;
     dns_status status = DNS_OK;
+    const dns_safetensors *shared;
     struct stored query = {0}, target = {0};
     const char *video = dns_parity_after(rest, "similarity_reversed."), *first = "query";
     bool reversed = video != NULL;
@@ -309,6 +308,7 @@ static dns_status check_short_tensor(struct set *s, const char *name, const char
         first = "one";
         video = "three";
     }
+    DNS_TRY(dns_parity_need(s->p, &shared, "inputs"));
     s->inputs = strcmp(first, "query") == 0 ? shared : inputs;
     DNS_TRY(store(&query, s, first, 0));
     s->inputs = strcmp(video, "query") == 0 ? shared : inputs;
@@ -318,27 +318,6 @@ static dns_status check_short_tensor(struct set *s, const char *name, const char
 out:
     free_stored(&query);
     free_stored(&target);
-    return status;
-}
-
-/* Tensors of `short` that begin with this network's name. */
-static dns_status check_short(struct set *s)
-{
-    dns_status status = DNS_OK;
-    const dns_safetensors *expected, *inputs, *shared;
-    char prefix[256];
-    snprintf(prefix, sizeof prefix, "%s.", s->name);
-    DNS_TRY(dns_parity_file(s->p, &expected, "short.expected"));
-    for (size_t i = 0; expected != NULL && i < dns_safetensors_count(expected); i++) {
-        const char *name = dns_safetensors_name(expected, i),
-                   *rest = dns_parity_after(name, prefix);
-        if (rest == NULL)
-            continue;
-        DNS_TRY(dns_parity_need(s->p, &inputs, "short.inputs"));
-        DNS_TRY(dns_parity_need(s->p, &shared, "inputs"));
-        DNS_TRY(check_short_tensor(s, name, rest, dns_safetensors_at(expected, i), inputs, shared));
-    }
-out:
     return status;
 }
 
@@ -354,7 +333,7 @@ static dns_status check_set(dns_parity *p, const char *name, const dns_safetenso
     for (size_t i = 0; s.expected != NULL && i < dns_safetensors_count(s.expected); i++)
         DNS_TRY(check_tensor(&s, dns_safetensors_name(s.expected, i),
                              dns_safetensors_at(s.expected, i)));
-    DNS_TRY(check_short(&s));
+    DNS_TRY(dns_parity_short(p, name, check_short, &s));
 out:
     close_set(&s);
     return status;

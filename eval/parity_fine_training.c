@@ -93,23 +93,6 @@ out:
     return status;
 }
 
-static dns_status name_the_rest(const struct step *s)
-{
-    static const char *const known[] = {"step0.",      "grad.",    "after3.",
-                                        "positive",    "negative", "distillation",
-                                        "regulariser", "losses",   "hinge"};
-    for (size_t i = 0; i < dns_safetensors_count(s->train); i++) {
-        const char *name = dns_safetensors_name(s->train, i);
-        bool found = false;
-        for (size_t k = 0; k < sizeof known / sizeof *known; k++)
-            found = found || dns_parity_after(name, known[k]) != NULL;
-        dns_status status = found ? DNS_OK : dns_parity_unknown(s->p, s->set, name);
-        if (status != DNS_OK)
-            return status;
-    }
-    return DNS_OK;
-}
-
 /* The teacher's scores [B, 2] as positives, then negatives. */
 static dns_status read_teacher(struct step *s, const dns_safetensors *inputs)
 {
@@ -162,14 +145,6 @@ out:
     return status;
 }
 
-static dns_status open_inputs(const dns_safetensors **out, struct step *s)
-{
-    char file[300];
-    snprintf(file, sizeof file, "%s.inputs", s->set);
-    dns_status status = dns_parity_file(s->p, out, file);
-    return status != DNS_OK || *out != NULL ? status : dns_parity_need(s->p, out, "train.inputs");
-}
-
 static void close_step(struct step *s)
 {
     dns_visil_trainer_free(s->trainer);
@@ -180,6 +155,10 @@ static void close_step(struct step *s)
     dns_free(s->dscores);
     dns_free(s->teacher);
 }
+
+static const char *const known[] = {
+    "step0.",       "grad.",       "after3.", "positive", "negative",
+    "distillation", "regulariser", "losses",  "hinge",    NULL};
 
 static dns_status check_train(dns_parity *p, const char *name, const dns_safetensors *train,
                               bool *taken)
@@ -198,7 +177,7 @@ static dns_status check_train(dns_parity *p, const char *name, const dns_safeten
     const dns_visil_codes codes = {.sigma = dns_parity_number(train, "sigma", 1e-6)};
     DNS_TRY(dns_visil_load(&s.net, train, "step0.", rule, true));
     DNS_TRY(dns_visil_trainer_create(&s.trainer, s.net, &codes, dns_parity_pool(s.p)));
-    DNS_TRY(open_inputs(&inputs, &s));
+    DNS_TRY(dns_parity_inputs(p, &inputs, s.set, "train.inputs"));
     DNS_TRY(make_batch(&s, inputs));
     s.rate = dns_parity_number(train, "lr", 1e-4);
     s.penalty_weight = dns_parity_number(train, "r", 1e-3);
@@ -208,7 +187,7 @@ static dns_status check_train(dns_parity *p, const char *name, const dns_safeten
     DNS_TRY(dns_parity_tensor(&losses, train, "losses"));
     DNS_TRY(dns_parity_compare_f64(s.p, s.set, "losses", s.losses, STEPS, losses, &later));
     DNS_TRY(dns_parity_after3(s.p, s.set, train, dns_visil_parameters(s.net), s.rate));
-    DNS_TRY(name_the_rest(&s));
+    DNS_TRY(dns_parity_name_rest(p, s.set, train, known));
 out:
     close_step(&s);
     return status;

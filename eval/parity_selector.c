@@ -33,16 +33,10 @@ static void close_set(struct set *s)
 static dns_status run_video(struct set *s, const dns_safetensors *inputs, const char *video)
 {
     dns_status status = DNS_OK;
-    char name[256];
-    const dns_tensor *x;
-    snprintf(name, sizeof name, "input.%s", video);
-    DNS_TRY(dns_parity_tensor(&x, inputs, name));
-    if (x->rank != 3 || x->shape[2] != dns_selector_shape_of(s->net)->dim)
-        DNS_FAIL(DNS_ERR_SHAPE, "%s: '%s' does not fit the network", s->name, name);
-    dns_free(s->x);
-    DNS_TRY(dns_alloc(&s->x, dns_tensor_count(x), sizeof *s->x));
-    dns_tensor_to_f32(s->x, x);
-    DNS_TRY(dns_selector_scalar(s->session, &s->scalar, s->x, x->shape[0], x->shape[1]));
+    size_t shape[3];
+    DNS_TRY(
+        dns_parity_video(&s->x, shape, inputs, s->name, video, dns_selector_shape_of(s->net)->dim));
+    DNS_TRY(dns_selector_scalar(s->session, &s->scalar, s->x, shape[0], shape[1]));
 out:
     return status;
 }
@@ -96,26 +90,17 @@ out:
     return status;
 }
 
-/* Tensors `NAME.scalar.V` of `short`. */
-static dns_status check_short(struct set *s)
+/* NAME.scalar.V of `short`. */
+static dns_status check_short(void *payload, const char *tensor, const char *rest,
+                              const dns_tensor *expected, const dns_safetensors *inputs)
 {
+    struct set *s = payload;
     dns_status status = DNS_OK;
-    const dns_safetensors *expected, *inputs;
-    const char *rest;
-    DNS_TRY(dns_parity_file(s->p, &expected, "short.expected"));
-    for (size_t i = 0; expected != NULL && i < dns_safetensors_count(expected); i++) {
-        const char *name = dns_safetensors_name(expected, i);
-        if ((rest = dns_parity_after(name, s->name)) == NULL || rest[0] != '.')
-            continue;
-        if ((rest = dns_parity_after(rest, ".scalar.")) == NULL) {
-            DNS_TRY(dns_parity_unknown(s->p, "short", name));
-            continue;
-        }
-        DNS_TRY(dns_parity_need(s->p, &inputs, "short.inputs"));
-        DNS_TRY(run_video(s, inputs, rest));
-        DNS_TRY(dns_parity_forward(s->p, "short", name, &s->scalar, 1,
-                                   dns_safetensors_at(expected, i)));
-    }
+    const char *video = dns_parity_after(rest, "scalar.");
+    if (video == NULL)
+        return dns_parity_unknown(s->p, "short", tensor);
+    DNS_TRY(run_video(s, inputs, video));
+    DNS_TRY(dns_parity_forward(s->p, "short", tensor, &s->scalar, 1, expected));
 out:
     return status;
 }
@@ -132,16 +117,14 @@ static dns_status check_weights(dns_parity *p, const char *name, const dns_safet
         return DNS_OK;
     snprintf(file, sizeof file, "%s.expected", name);
     DNS_TRY(dns_parity_file(p, &expected, file));
-    snprintf(file, sizeof file, "%s.inputs", name);
-    DNS_TRY(dns_parity_file(p, &inputs, file));
-    if (inputs == NULL && expected != NULL)
-        DNS_TRY(dns_parity_need(p, &inputs, "inputs"));
+    if (expected != NULL)
+        DNS_TRY(dns_parity_inputs(p, &inputs, name, "inputs"));
     DNS_TRY(dns_selector_load(&s.net, weights, "", false));
     DNS_TRY(dns_selector_session_create(&s.session, s.net));
     for (size_t i = 0; expected != NULL && i < dns_safetensors_count(expected); i++)
         DNS_TRY(check_tensor(&s, dns_safetensors_name(expected, i), dns_safetensors_at(expected, i),
                              expected, inputs));
-    DNS_TRY(check_short(&s));
+    DNS_TRY(dns_parity_short(p, name, check_short, &s));
 out:
     close_set(&s);
     return status;
@@ -292,21 +275,9 @@ out:
     return status;
 }
 
-static dns_status name_the_rest(const struct step *s)
-{
-    static const char *const known[] = {"step0.", "grad.",  "after3.", "running1.", "prediction",
-                                        "loss",   "losses", "scalar",  "coarse",    "label"};
-    for (size_t i = 0; i < dns_safetensors_count(s->train); i++) {
-        const char *name = dns_safetensors_name(s->train, i);
-        bool found = false;
-        for (size_t k = 0; k < sizeof known / sizeof *known; k++)
-            found = found || dns_parity_after(name, known[k]) != NULL;
-        dns_status status = found ? DNS_OK : dns_parity_unknown(s->p, s->set, name);
-        if (status != DNS_OK)
-            return status;
-    }
-    return DNS_OK;
-}
+static const char *const known[] = {"step0.",     "grad.", "after3.", "running1.",
+                                    "prediction", "loss",  "losses",  "scalar",
+                                    "coarse",     "label", NULL};
 
 static dns_status check_train(dns_parity *p, const char *name, const dns_safetensors *train,
                               bool *taken)
@@ -314,17 +285,13 @@ static dns_status check_train(dns_parity *p, const char *name, const dns_safeten
     dns_status status = DNS_OK;
     struct step s = {.p = p, .train = train};
     const dns_safetensors *inputs;
-    char file[300];
     const dns_tensor *losses = dns_safetensors_find(train, "losses");
     const dns_parity_rule later = {.tolerance = DNS_PARITY_LOSSES, .unit = "largest"};
     *taken = dns_safetensors_find(train, "step0.mlp.model.0.weight") != NULL;
     if (!*taken)
         return DNS_OK;
     snprintf(s.set, sizeof s.set, "%s.train", name);
-    snprintf(file, sizeof file, "%s.inputs", s.set);
-    DNS_TRY(dns_parity_file(p, &inputs, file));
-    if (inputs == NULL)
-        DNS_TRY(dns_parity_need(p, &inputs, "train.inputs"));
+    DNS_TRY(dns_parity_inputs(p, &inputs, s.set, "train.inputs"));
     DNS_TRY(dns_selector_load(&s.net, train, "step0.", true));
     DNS_TRY(dns_selector_trainer_create(&s.trainer, s.net, dns_parity_pool(p)));
     DNS_TRY(make_batch(&s, inputs));
@@ -333,7 +300,7 @@ static dns_status check_train(dns_parity *p, const char *name, const dns_safeten
     if (losses != NULL)
         DNS_TRY(dns_parity_compare_f64(p, s.set, "losses", s.losses, MOST_STEPS, losses, &later));
     DNS_TRY(dns_parity_after3(p, s.set, train, dns_selector_parameters(s.net), rate));
-    DNS_TRY(name_the_rest(&s));
+    DNS_TRY(dns_parity_name_rest(p, s.set, train, known));
 out:
     close_step(&s);
     return status;

@@ -41,6 +41,21 @@ DNS_MUST_CHECK dns_status dns_parity_need(dns_parity *p, const dns_safetensors *
 DNS_MUST_CHECK dns_status dns_parity_tensor(const dns_tensor **out, const dns_safetensors *file,
                                             const char *name);
 
+/* *out = NAME.inputs when there is such a file, else `shared`, which then must be there. */
+DNS_MUST_CHECK dns_status dns_parity_inputs(dns_parity *p, const dns_safetensors **out,
+                                            const char *name, const char *shared);
+/* *x = input.`video` [n_frames, n_regions, dim] in place of what it held before. DNS_ERR_SHAPE
+ * unless its last size is `dim`. */
+DNS_MUST_CHECK dns_status dns_parity_video(float **x, size_t shape[3],
+                                           const dns_safetensors *inputs, const char *set,
+                                           const char *video, size_t dim);
+/* Calls `visit` for every tensor NAME.REST of short.expected, with the inputs of that set. */
+typedef dns_status (*dns_parity_short_visit)(void *payload, const char *tensor, const char *rest,
+                                             const dns_tensor *expected,
+                                             const dns_safetensors *inputs);
+DNS_MUST_CHECK dns_status dns_parity_short(dns_parity *p, const char *name,
+                                           dns_parity_short_visit visit, void *payload);
+
 /* The part of a tensor's name behind `prefix` when it begins with it; else NULL. */
 const char *dns_parity_after(const char *name, const char *prefix);
 /* Which family's tensors stand behind `prefix`: a comparator, but no selector's MLP. */
@@ -99,6 +114,12 @@ DNS_MUST_CHECK dns_status dns_parity_batch_read(dns_parity_batch *out,
                                                 const dns_safetensors *inputs);
 void dns_parity_batch_free(dns_parity_batch *batch);
 
+/* Those tensors of a training set whose names begin with none of `known` (up to a NULL) are
+ * unknown.
+ */
+DNS_MUST_CHECK dns_status dns_parity_name_rest(dns_parity *p, const char *set,
+                                               const dns_safetensors *train,
+                                               const char *const *known);
 /* Compares every trained tensor's gradient with `grad.NAME`; those that are analytically 0 in
  * absolute terms. */
 DNS_MUST_CHECK dns_status dns_parity_gradients(dns_parity *p, const char *set,
