@@ -254,6 +254,9 @@ static dns_status choose_precision(dns_precision *precision, float **ranges,
     }
     if (*precision == DNS_PRECISION_F32)
         return DNS_OK;
+    if (list == NULL)
+        return dns_status_set(DNS_ERR_FORMAT, "no ranges, which int8 needs: `dns-train ranges` "
+                                              "measures them");
     if (dns_json_kind_of(list) != DNS_JSON_ARRAY || dns_json_size(list) != n_nodes)
         return dns_status_set(DNS_ERR_FORMAT, "%zu ranges for the %zu layers that int8 needs",
                               dns_json_size(list), n_nodes);

@@ -8,10 +8,9 @@
 #include "dnsel/memory.h"
 #include "dnsel/whitening_training.h"
 #include "frame_edits.h"
+#include "ranges.h"
 #include "json_text.h"
 #include "terminal.h"
-
-enum { CALIBRATION_FRAMES = 64, RANGE_DIGITS = 17 };
 
 struct settings {
     dns_string_list videos;
@@ -180,61 +179,6 @@ out:
     return status;
 }
 
-/* ---- ranges for int8 ---- */
-
-static dns_status copy_all_but_ranges(void *payload, const char *key, const dns_json *value)
-{
-    if (strcmp(key, "ranges") != 0)
-        dns_json_put_value(payload, key, value);
-    return DNS_OK;
-}
-
-/* To 8 significant bits, which are few digits too. */
-static double rounded_up(float range)
-{
-    int exponent;
-    double fraction = frexp((double)range, &exponent);
-    return ldexp(ceil(fraction * 256.0), exponent - 8);
-}
-
-/* The backbone section as it is, with the ranges of its maps on frames of the videos. */
-static dns_status write_ranges(dns_json_text *text, const dns_model *model,
-                               const dns_media_options *media, const dns_file_list *list,
-                               const struct settings *s)
-{
-    dns_status status = DNS_OK;
-    const dns_backbone *backbone;
-    dns_graph *graph = NULL;
-    uint8_t *frames = NULL;
-    float *pixels = NULL, *ranges = NULL;
-    size_t n, n_pixels = media->size * media->size;
-    DNS_TRY(dns_model_backbone_graph(&graph, &backbone, model, NULL));
-    DNS_TRY(dns_alloc(&frames, CALIBRATION_FRAMES, n_pixels * 3));
-    DNS_TRY(dns_alloc(&pixels, CALIBRATION_FRAMES * n_pixels, 3 * sizeof *pixels));
-    DNS_TRY(dns_alloc(&ranges, dns_graph_size(graph), sizeof *ranges));
-    DNS_TRY(dns_frames_draw(frames, &n, CALIBRATION_FRAMES, (const char *const *)list->paths,
-                            list->n, media, s->seed, media->cancel));
-    dns_frames_normalise(pixels, frames, n * n_pixels, backbone);
-    DNS_TRY(dns_graph_calibrate(ranges, graph, pixels, n));
-    DNS_TRY(dns_json_text_open(text));
-    dns_json_begin_object(&text->writer, NULL);
-    DNS_TRY(
-        dns_json_each(dns_model_section(model, "backbone"), copy_all_but_ranges, &text->writer));
-    dns_json_begin_array(&text->writer, "ranges");
-    dns_json_put_number(&text->writer, NULL, 1.0, RANGE_DIGITS); /* the input, never quantised */
-    for (size_t i = 1; i < dns_graph_size(graph); i++)
-        dns_json_put_number(&text->writer, NULL, rounded_up(ranges[i]), RANGE_DIGITS);
-    dns_json_end_array(&text->writer);
-    dns_json_end_object(&text->writer);
-    DNS_TRY(dns_json_text_finish(text));
-out:
-    dns_graph_free(graph);
-    dns_free(frames);
-    dns_free(pixels);
-    dns_free(ranges);
-    return status;
-}
-
 /* ---- the command ---- */
 
 static dns_status write_provenance(dns_json_text *text, const struct settings *s,
@@ -294,6 +238,7 @@ static dns_status learn(dns_whitening_training_facts *facts, const dns_invocatio
     dns_extractor *extractor = NULL;
     dns_whitening *whitening = NULL;
     dns_json_text provenance = {0}, backbone = {0};
+    size_t n_calibrated;
     const dns_extractor_options exact = {.precision = DNS_PRECISION_F32};
     const dns_logger logger = {(void *)(uintptr_t)invocation, write_line};
     const dns_progress progress = dns_terminal_progress(terminal);
@@ -313,7 +258,7 @@ static dns_status learn(dns_whitening_training_facts *facts, const dns_invocatio
     DNS_TRY(dns_whitening_train(&whitening, facts, extractor, (const char *const *)list->paths,
                                 list->n, &o, pool));
     if (s->calibrate)
-        DNS_TRY(write_ranges(&backbone, model, &o.media, list, s));
+        DNS_TRY(dns_ranges_measure(&backbone, &n_calibrated, model, list, s->seed, o.cancel));
     DNS_TRY(write_provenance(&provenance, s, facts));
     char coarse[64];
     dns_model_edit edits[N_SECTIONS + 1];
