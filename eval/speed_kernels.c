@@ -1,8 +1,7 @@
-/* Kernels beside their plain twins, and matrix products. */
+/* Kernels beside their plain twins. */
 #include <math.h>
 
 #include "dnsel/cpu.h"
-#include "dnsel/gemm.h"
 #include "dnsel/memory.h"
 #include "speed_run.h"
 
@@ -265,57 +264,5 @@ out:
     dns_free(t.sums);
     dns_free(t.bytes);
     dns_free(t.floats);
-    return status;
-}
-
-/* ---- matrix products ---- */
-
-typedef struct product {
-    size_t m, n, k;
-    const float *a, *b;
-    float *c;
-} product;
-
-static dns_status multiply(void *data)
-{
-    product *p = data;
-    return dns_gemm_dense_f32(false, true, p->m, p->n, p->k, p->a, p->b, 0.0f, p->c);
-}
-
-dns_status speed_products(dns_speed *speed)
-{
-    /* The coarse student's reduction reads 128 MiB of weights, however many videos it serves
-     * (spec/dns.md 5.3). */
-    static const struct {
-        const char *name, *what;
-        size_t m, n, k, units;
-    } sizes[] = {
-        {"gemm_regions", "540 x 540 x 512, transposed", 540, 540, 512, 1},
-        {"gemm_attention", "540 x 512 x 512: one video", 540, 512, 512, 1},
-        {"vlad_reduction_1", "32768 to 1024: a video", 1, 1024, 32768, 1},
-        {"vlad_reduction_8", "the same by 8 videos", 8, 1024, 32768, 8},
-        {"vlad_reduction_32", "the same by 32 videos", 32, 1024, 32768, 32},
-    };
-    dns_status status = DNS_OK;
-    float *weights = NULL, *rows = NULL, *out = NULL;
-    DNS_TRY(speed_floats(&weights, 1024 * 32768, 0.01));
-    DNS_TRY(speed_floats(&rows, 32 * 32768, 0.01));
-    DNS_TRY(dns_alloc(&out, 540 * 540, sizeof *out));
-    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
-        product p = {sizes[i].m, sizes[i].n, sizes[i].k, rows, weights, out};
-        const speed_case item = {
-            .name = sizes[i].name,
-            .what = sizes[i].what,
-            .work = {.f32 = 2.0 * (double)(p.m * p.n * p.k),
-                     .bytes = sizes[i].k == 32768 ? 4.0 * (double)(p.n * p.k) : 0.0},
-            .units = (double)sizes[i].units,
-            .run = multiply,
-            .data = &p};
-        DNS_TRY(speed_measure(speed, &item));
-    }
-out:
-    dns_free(out);
-    dns_free(rows);
-    dns_free(weights);
     return status;
 }

@@ -15,13 +15,13 @@ enum { N_QUERY = 30, N_TARGET = 60, N_REGIONS = 9, DIM = 512, TEACHER_DIM = 3840
 
 static const double products = (double)N_QUERY * N_REGIONS * N_TARGET * N_REGIONS;
 
-/* Multiplications of the comparator on h x w: what pooling drops is not needed. */
-static double comparator_products(size_t h, size_t w, bool first)
+/* What pooling drops is not needed. */
+double speed_comparator_work(size_t h, size_t w, size_t layer)
 {
     double of_first = 9.0 * 32 * (double)(h / 2 * 2 * (w / 2 * 2));
     double of_second = 9.0 * 32 * 64 * (double)(h / 4 * 2 * (w / 4 * 2));
     double of_third = 9.0 * 64 * 128 * (double)(h / 4 * (w / 4));
-    return first ? of_first : of_second + of_third;
+    return 2.0 * (layer == 0 ? of_first : of_second + of_third);
 }
 
 /* One way to compare: a packed query, a stored target, a comparator. */
@@ -290,8 +290,8 @@ static dns_status speed_frames(dns_speed *speed, pair *ways, const struct pair_w
          .data = &ways[SAME]},
         {.name = "selector_map",
          .what = "60 frames",
-         .work.f32 = own * DIM + 2.0 * comparator_products(60, 60, true) +
-                     2.0 * comparator_products(60, 60, false),
+         .work.f32 =
+             own * DIM + speed_comparator_work(60, 60, 0) + speed_comparator_work(60, 60, 1),
          .run = selector,
          .data = &ways[FLOATS]},
     };
@@ -359,12 +359,12 @@ out:
     return status;
 }
 
-static dns_status speed_students(dns_speed *speed)
+dns_status speed_students(dns_speed *speed)
 {
     const struct pair_work work = {.f2f = 2.0 * products * DIM,
                                    .words = products * DIM / 64,
-                                   .first = 2.0 * comparator_products(N_QUERY, N_TARGET, true),
-                                   .rest = 2.0 * comparator_products(N_QUERY, N_TARGET, false)};
+                                   .first = speed_comparator_work(N_QUERY, N_TARGET, 0),
+                                   .rest = speed_comparator_work(N_QUERY, N_TARGET, 1)};
     dns_status status = DNS_OK;
     bench b = {0};
     pair ways[N_WAYS] = {{0}};
@@ -382,11 +382,11 @@ out:
     return status;
 }
 
-static dns_status speed_teacher(dns_speed *speed)
+dns_status speed_teacher(dns_speed *speed)
 {
     static const char frames[] = "30 x 60 frames of 3840";
-    const double first = 2.0 * comparator_products(N_QUERY, N_TARGET, true);
-    const double rest = 2.0 * comparator_products(N_QUERY, N_TARGET, false);
+    const double first = speed_comparator_work(N_QUERY, N_TARGET, 0);
+    const double rest = speed_comparator_work(N_QUERY, N_TARGET, 1);
     const double f2f = 2.0 * products * TEACHER_DIM;
     dns_status status = DNS_OK;
     bench b = {0};
@@ -417,10 +417,4 @@ out:
         dns_f2f_query_free(ways[i].query);
     bench_free(&b);
     return status;
-}
-
-dns_status speed_pairs(dns_speed *speed)
-{
-    dns_status status = speed_students(speed);
-    return status != DNS_OK ? status : speed_teacher(speed);
 }

@@ -10,8 +10,7 @@
 #include "dnsel/store.h"
 #include "pages.h"
 
-/* Version 2: with code_bits or merge, which are written only when they are not 0. */
-enum { DNS_INDEX_VERSION = 2, DNS_STORE_MAPPINGS = 48 };
+enum { DNS_INDEX_VERSION = 1, DNS_STORE_MAPPINGS = 48 };
 
 /* Names of the trees beside those of the kinds. */
 #define DNS_TREE_STATE "state"

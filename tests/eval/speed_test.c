@@ -76,6 +76,41 @@ static void a_frame_is_timed_where_the_backbone_is_installed(void **state)
     dns_speed_free(speed);
 }
 
+static void once_runs_each_item_once(void **state)
+{
+    (void)state;
+    dns_speed *speed;
+    dns_speed_options options = dns_speed_defaults();
+    options.once = true;
+    options.filter = "conv_";
+    assert_ok(dns_speed_run(&speed, &options));
+    assert_int_equal(dns_speed_count(speed), 2);
+    for (size_t i = 0; i < 2; i++) {
+        const dns_speed_item *item = dns_speed_at(speed, i);
+        assert_true(item->n_runs == 1 && item->minimum > 0 && item->plain == 0);
+        assert_true(item->floor == 0);
+    }
+    assert_true(dns_speed_peaks_of(speed).f32 == 0);
+    dns_speed_free(speed);
+}
+
+/* Every group of items is found by the names of its items. */
+static void networks_are_measured_whole(void **state)
+{
+    static const char *const names[] = {"selector_scalar", "selector_mlp", "rank"};
+    (void)state;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        dns_speed *speed;
+        dns_speed_options options = dns_speed_defaults();
+        options.once = true;
+        options.filter = names[i];
+        assert_ok(dns_speed_run(&speed, &options));
+        assert_int_equal(dns_speed_count(speed), 1);
+        assert_string_equal(dns_speed_at(speed, 0)->name, names[i]);
+        dns_speed_free(speed);
+    }
+}
+
 static size_t n_reports;
 
 static void count(void *payload, size_t done, size_t total, const char *unit)
@@ -109,6 +144,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_item_is_measured_with_its_twin),
         cmocka_unit_test(bytes_lose_little_against_floats),
+        cmocka_unit_test(once_runs_each_item_once),
+        cmocka_unit_test(networks_are_measured_whole),
         cmocka_unit_test(a_frame_is_timed_where_the_backbone_is_installed),
         cmocka_unit_test(unknown_names_and_cancelling_end_the_run),
     };

@@ -8,7 +8,7 @@
 enum { DIGITS = 4, JSON_VERSION = 1 };
 
 struct settings {
-    bool json;
+    bool json, once;
     const char *filter;
     double seconds;
 };
@@ -25,6 +25,10 @@ static const dns_option options[] = {
      .offset = offsetof(struct settings, filter),
      .value = "NAME",
      .help = "measure only what has NAME in its name"},
+    {.name = "once",
+     .kind = DNS_OPTION_FLAG,
+     .offset = offsetof(struct settings, once),
+     .help = "run each of them once, without peaks and twins: for eval/instructions"},
     {.name = "seconds",
      .kind = DNS_OPTION_NUMBER,
      .offset = offsetof(struct settings, seconds),
@@ -48,9 +52,11 @@ static void print_text(const dns_speed *speed)
 {
     dns_speed_peaks peaks = dns_speed_peaks_of(speed);
     printf("%s (%s)\n", dns_speed_processor(speed), dns_speed_features(speed));
-    printf("one thread: %.0f GFLOP/s, %.0f G operations on bytes, %.1f G words counted, %.1f GB/s "
-           "read\n\n",
-           peaks.f32 / 1e9, peaks.i8 / 1e9, peaks.words / 1e9, peaks.bytes / 1e9);
+    if (peaks.f32 > 0)
+        printf("one thread: %.0f GFLOP/s, %.0f G operations on bytes, %.1f G words counted, "
+               "%.1f GB/s read\n",
+               peaks.f32 / 1e9, peaks.i8 / 1e9, peaks.words / 1e9, peaks.bytes / 1e9);
+    printf("\n");
     printf("%-20s %10s %10s %8s %8s %8s  %s\n", "", "least ms", "median ms", "to plain", "of peak",
            "loss", "");
     for (size_t i = 0; i < dns_speed_count(speed); i++) {
@@ -111,6 +117,7 @@ static int run(const dns_invocation *invocation)
     dns_speed_options wanted = dns_speed_defaults();
     wanted.filter = s->filter;
     wanted.seconds = s->seconds;
+    wanted.once = s->once;
     wanted.progress = &progress;
     wanted.cancel = dns_interrupt_catch();
     int code = DNS_EXIT_OK;

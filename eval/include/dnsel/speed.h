@@ -7,6 +7,7 @@
 #ifndef DNSEL_SPEED_H
 #define DNSEL_SPEED_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "dnsel/progress.h"
@@ -38,6 +39,8 @@ typedef struct dns_speed_item {
 typedef struct dns_speed_options {
     const char *filter; /* only items whose name contains this; NULL: all */
     double seconds;     /* for each item, at least 5 runs all the same */
+    bool once; /* no peaks, no twins: after one run that warms up, one more of each item, within a
+                  function `dns_speed_counted`, for tools that count instructions there */
     const dns_progress *progress;
     dns_cancel *cancel;
 } dns_speed_options;
