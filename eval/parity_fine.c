@@ -53,7 +53,10 @@ static dns_status store(struct stored *out, const struct set *s, const char *nam
     dns_tensor_to_f32(values, x);
     DNS_TRY(dns_alloc(&out->data, dns_visil_bytes(s->net, n, x->shape[1], dtype), 1));
     DNS_TRY(dns_visil_index(s->session, out->data, NULL, values, n, x->shape[1], dtype));
-    out->video = (dns_visil_video){dtype, dns_visil_extended(n), x->shape[1], out->data, NULL};
+    out->video = (dns_visil_video){.dtype = dtype,
+                                   .n_frames = dns_visil_extended(n),
+                                   .n_regions = x->shape[1],
+                                   .data = out->data};
 out:
     dns_free(values);
     return status;

@@ -24,6 +24,8 @@ struct dns_retrieval {
     char **edits; /* [n_edits]; the first is "all" */
     size_t n_edits;
     dns_retrieval_figures *figures; /* [ranker, budget, edit] */
+    double *precisions;             /* [ranker, budget, n_queries] */
+    size_t n_queries;
 };
 
 /* What one ranker at one budget gives for one query. */
@@ -53,6 +55,11 @@ struct run {
 static size_t figures_at(const dns_retrieval *r, dns_ranker ranker, size_t budget, size_t edit)
 {
     return ((size_t)ranker * DNS_BUDGETS + budget) * r->n_edits + edit;
+}
+
+static size_t precision_at(const dns_retrieval *r, dns_ranker ranker, size_t budget)
+{
+    return ((size_t)ranker * DNS_BUDGETS + budget) * r->n_queries;
 }
 
 /* The oracles are top-k by a key that knows the fine score, so they are the coarse router on that
@@ -173,8 +180,10 @@ out:
 static dns_status run_ranker(struct run *run, dns_ranker ranker, size_t budget)
 {
     dns_status status = DNS_OK;
-    for (size_t i = 0; i < run->n_queries && status == DNS_OK; i++)
+    for (size_t i = 0; i < run->n_queries && status == DNS_OK; i++) {
         status = rank_query(run, i, ranker, dns_budgets[budget]);
+        run->out->precisions[precision_at(run->out, ranker, budget) + i] = run->outcomes[i].ap;
+    }
     for (size_t edit = 0; edit < run->out->n_edits && status == DNS_OK; edit++)
         status =
             summarise(run, &run->out->figures[figures_at(run->out, ranker, budget, edit)], edit);
@@ -244,6 +253,9 @@ static dns_status allocate(struct run *run)
 {
     dns_status status = DNS_OK;
     DNS_TRY(dns_alloc(&run->out, 1, sizeof *run->out));
+    run->out->n_queries = run->n_queries;
+    DNS_TRY(dns_alloc(&run->out->precisions, (size_t)DNS_RANKER_COUNT * DNS_BUDGETS,
+                      run->n_queries * sizeof *run->out->precisions));
     DNS_TRY(dns_alloc(&run->pair_start, run->n_queries + 1, sizeof *run->pair_start));
     DNS_TRY(dns_alloc(&run->edit_of, run->n_queries, sizeof *run->edit_of));
     DNS_TRY(check_queries(run));
@@ -305,6 +317,7 @@ void dns_retrieval_free(dns_retrieval *r)
         dns_free(r->edits[i]);
     dns_free(r->edits);
     dns_free(r->figures);
+    dns_free(r->precisions);
     dns_free(r);
 }
 
@@ -322,6 +335,11 @@ const dns_retrieval_figures *dns_retrieval_get(const dns_retrieval *r, dns_ranke
                                                size_t budget, size_t edit)
 {
     return r->present[ranker] ? &r->figures[figures_at(r, ranker, budget, edit)] : NULL;
+}
+
+const double *dns_retrieval_precisions(const dns_retrieval *r, dns_ranker ranker, size_t budget)
+{
+    return r->present[ranker] ? r->precisions + precision_at(r, ranker, budget) : NULL;
 }
 
 double dns_retrieval_area(const dns_retrieval *r, dns_ranker ranker)

@@ -8,6 +8,7 @@
 #include "dnsel/mapcnn.h"
 #include "dnsel/memory.h"
 #include "dnsel/normalise.h"
+#include "dnsel/runs.h"
 #include "dnsel/video_similarity.h"
 #include "visil_net.h"
 
@@ -24,12 +25,21 @@ struct dns_visil_session {
     dns_mapcnn *comparator;
     size_t chunk;
     dns_visil_video query;
-    dns_f2f_query *packed[2];        /* the query by form, made when a target asks for it */
-    const dns_visil_session *lender; /* whose packed queries are used where it has them; or NULL */
-    struct buffer x, hidden, gate;   /* indexing */
+    dns_runs query_runs;
+    dns_f2f_query *packed[2];     /* the query by form, made when a target asks for it */
+    const dns_f2f_query *lent[2]; /* those of another session */
+    dns_f2f_query *cut[2];        /* the same by fewer bits, for codes that have fewer */
+    size_t cut_bits[2];
+    size_t bits;                           /* of codes by which the target in hand is compared */
+    struct buffer x, hidden, gate;         /* indexing */
     struct buffer query_rows, target_rows; /* as f32, [n_frames * n_regions, dim] */
-    struct buffer frames, map, clipped;    /* of the last comparison */
+    struct buffer stored;               /* similarities of stored frames where some were merged */
+    struct buffer frames, map, clipped; /* of the last comparison */
     size_t n_query, n_target;
+    struct bytes {
+        uint8_t *data;
+        size_t capacity;
+    } query_codes, target_codes;      /* cut to fewer bits */
     struct buffer scratch, comparing; /* of the kernels */
     dns_frame_scratch frame_scratch;
 };
@@ -72,9 +82,10 @@ static void drop_query(dns_visil_session *s)
 {
     for (size_t i = 0; i < 2; i++) {
         dns_f2f_query_free(s->packed[i]);
-        s->packed[i] = NULL;
+        dns_f2f_query_free(s->cut[i]);
+        s->packed[i] = s->cut[i] = NULL;
+        s->lent[i] = NULL;
     }
-    s->lender = NULL;
     s->query = (dns_visil_video){0};
 }
 
@@ -82,11 +93,13 @@ void dns_visil_session_free(dns_visil_session *s)
 {
     if (s == NULL)
         return;
-    struct buffer *buffers[] = {&s->x,           &s->hidden,   &s->gate, &s->query_rows,
-                                &s->target_rows, &s->frames,   &s->map,  &s->clipped,
-                                &s->scratch,     &s->comparing};
+    struct buffer *buffers[] = {&s->x,           &s->hidden,    &s->gate,  &s->query_rows,
+                                &s->target_rows, &s->frames,    &s->map,   &s->clipped,
+                                &s->scratch,     &s->comparing, &s->stored};
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++)
         dns_free(buffers[i]->data);
+    dns_free(s->query_codes.data);
+    dns_free(s->target_codes.data);
     drop_query(s);
     dns_mapcnn_free(s->comparator);
     dns_frame_scratch_free(&s->frame_scratch);
@@ -250,22 +263,68 @@ out:
 
 /* ---- comparing ---- */
 
-/* *rows = regions of frames [first, first + n) as f32, converted into `buffer` unless they are. */
-static dns_status as_f32(const float **rows, struct buffer *buffer, const dns_visil_session *s,
-                         const dns_visil_video *video, size_t first, size_t n)
+/* Bytes from one code of a video to the next. */
+static size_t code_stride(const dns_visil *net, const dns_visil_video *video)
+{
+    return video->row_bytes > 0 ? video->row_bytes : row_entries(net, DNS_U8);
+}
+
+/* Bits of a video's codes; of their weights as many as the network makes. */
+static size_t code_bits(const dns_visil *net, const dns_visil_video *video)
+{
+    size_t bits = video->dtype == DNS_U8 ? 8 * code_stride(net, video) : net->shape.code_bits;
+    return bits < net->shape.code_bits ? bits : net->shape.code_bits;
+}
+
+/* Entries of a region in the comparison in hand. */
+static size_t compared(const dns_visil_session *s)
+{
+    return s->net->shape.codes ? s->bits : s->net->shape.dim;
+}
+
+/* *codes = the first s->bits of the codes of stored frames [first, first + n), dense. */
+static dns_status first_bits(const uint8_t **codes, struct bytes *buffer,
+                             const dns_visil_session *s, const dns_visil_video *video, size_t first,
+                             size_t n)
+{
+    size_t stride = code_stride(s->net, video), kept = dns_code_bytes(s->bits);
+    size_t n_rows = n * video->n_regions;
+    const uint8_t *from = (const uint8_t *)video->data + first * video->n_regions * stride;
+    *codes = from;
+    if (stride == kept)
+        return DNS_OK;
+    dns_status status = dns_reserve(&buffer->data, &buffer->capacity, n_rows * kept, 1);
+    for (size_t i = 0; status == DNS_OK && i < n_rows; i++)
+        memcpy(buffer->data + i * kept, from + i * stride, kept);
+    *codes = buffer->data;
+    return status;
+}
+
+/* *rows = regions of stored frames [first, first + n) as f32, converted into a buffer unless they
+ * are. */
+static dns_status as_f32(const float **rows, struct buffer *buffer, struct bytes *bytes,
+                         const dns_visil_session *s, const dns_visil_video *video, size_t first,
+                         size_t n)
 {
     dns_status status = DNS_OK;
-    size_t width = row_width(s->net), at = first * video->n_regions, count = n * video->n_regions;
-    if (video->dtype == DNS_F32) {
+    size_t width = compared(s), at = first * video->n_regions, count = n * video->n_regions;
+    size_t stored = row_width(s->net);
+    if (video->dtype == DNS_F32 && width == stored) {
         *rows = (const float *)video->data + at * width;
         return DNS_OK;
     }
     DNS_TRY(grow(buffer, count * width));
     *rows = buffer->data;
+    if (video->dtype == DNS_F32) { /* weights of codes that are compared by their first bits */
+        for (size_t i = 0; i < count; i++)
+            store_weights(buffer->data + i * width, (const float *)video->data + (at + i) * stored,
+                          1, width);
+        return DNS_OK;
+    }
     if (video->dtype == DNS_U8) {
-        dns_binarise_unpack(buffer->data,
-                            (const uint8_t *)video->data + at * row_entries(s->net, DNS_U8), count,
-                            width);
+        const uint8_t *codes;
+        DNS_TRY(first_bits(&codes, bytes, s, video, first, n));
+        dns_binarise_unpack(buffer->data, codes, count, width);
         return DNS_OK;
     }
     for (size_t i = 0; i < count; i++) {
@@ -280,23 +339,27 @@ out:
     return status;
 }
 
-static dns_status check_video(const dns_visil_video *video, bool fits)
+static dns_status check_video(const dns_visil *net, const dns_visil_video *video, bool fits)
 {
     if (!fits)
         return dns_status_set(DNS_ERR_ARG, "this network does not store %s",
                               dns_dtype_name(video->dtype));
-    if (video->n_frames < FEWEST_FRAMES)
+    if (video->dtype == DNS_U8 && code_stride(net, video) > row_entries(net, DNS_U8))
+        return dns_status_set(DNS_ERR_SHAPE, "codes of %zu bytes, the network makes %zu",
+                              code_stride(net, video), row_entries(net, DNS_U8));
+    size_t n_frames = dns_runs_of(video->runs, video->n_frames).n_frames;
+    if (n_frames < FEWEST_FRAMES)
         return dns_status_set(DNS_ERR_SHAPE, "a video of %zu frames, at least 4 are needed",
-                              video->n_frames);
+                              n_frames);
     return DNS_OK;
 }
 
 /* Whether the kernels have this comparison: not the symmetric step, nor codes of other sizes than
  * whole words. */
-static bool is_packed(const dns_visil *net)
+static bool is_packed(const dns_visil_session *s)
 {
-    return net->rule.regions != DNS_REGIONS_SYMMETRIC &&
-           (!net->shape.codes || net->shape.code_bits % 64 == 0);
+    return s->net->rule.regions != DNS_REGIONS_SYMMETRIC &&
+           (!s->net->shape.codes || s->bits % 64 == 0);
 }
 
 /* Bytes are multiplied when both sides were stored as bytes; the weights of a code against codes,
@@ -315,18 +378,26 @@ static dns_status packed_query(const dns_f2f_query **out, dns_visil_session *s, 
     const dns_visil_video *q = &s->query;
     dns_f2f_form form = form_for(s, target);
     dns_f2f_step step = s->net->rule.regions == DNS_REGIONS_SAME ? DNS_F2F_SAME : DNS_F2F_MAX;
-    dns_f2f_query **packed = &s->packed[form == DNS_F2F_I8];
+    size_t i = form == DNS_F2F_I8;
     const float *rows;
-    *out = s->lender != NULL ? s->lender->packed[form == DNS_F2F_I8] : NULL;
+    const uint8_t *codes;
+    bool whole = !s->net->shape.codes || s->bits == code_bits(s->net, q);
+    dns_f2f_query **packed = whole ? &s->packed[i] : &s->cut[i];
+    *out = whole ? s->lent[i] : NULL;
     if (*out != NULL)
         return DNS_OK;
+    if (!whole && s->cut_bits[i] != s->bits) {
+        dns_f2f_query_free(*packed);
+        *packed = NULL;
+        s->cut_bits[i] = s->bits;
+    }
     if (*packed == NULL && q->dtype == DNS_U8) {
-        DNS_TRY(dns_f2f_query_create_bits(packed, step, q->data, q->n_frames, q->n_regions,
-                                          s->net->shape.code_bits));
+        DNS_TRY(first_bits(&codes, &s->query_codes, s, q, 0, q->n_frames));
+        DNS_TRY(dns_f2f_query_create_bits(packed, step, codes, q->n_frames, q->n_regions, s->bits));
     } else if (*packed == NULL) {
-        DNS_TRY(as_f32(&rows, &s->query_rows, s, q, 0, q->n_frames));
-        DNS_TRY(dns_f2f_query_create(packed, form, step, rows, q->n_frames, q->n_regions,
-                                     row_width(s->net)));
+        DNS_TRY(as_f32(&rows, &s->query_rows, &s->query_codes, s, q, 0, q->n_frames));
+        DNS_TRY(
+            dns_f2f_query_create(packed, form, step, rows, q->n_frames, q->n_regions, compared(s)));
     }
     *out = *packed;
 out:
@@ -336,13 +407,15 @@ out:
 dns_status dns_visil_set_query(dns_visil_session *s, const dns_visil_video *query)
 {
     const dns_f2f_query *packed;
-    dns_status status = check_video(query, is_query(s->net, query->dtype));
+    dns_status status = check_video(s->net, query, is_query(s->net, query->dtype));
     drop_query(s);
     if (status != DNS_OK)
         return status;
     s->query = *query;
+    s->query_runs = dns_runs_of(query->runs, query->n_frames);
+    s->bits = code_bits(s->net, query);
     /* For targets that were stored as the query was; others are seldom, and seen to later. */
-    if (is_packed(s->net))
+    if (is_packed(s))
         status = packed_query(&packed, s, s->net->shape.codes ? DNS_U8 : query->dtype);
     if (status != DNS_OK)
         drop_query(s);
@@ -353,46 +426,98 @@ void dns_visil_borrow_query(dns_visil_session *s, const dns_visil_session *from)
 {
     drop_query(s);
     s->query = from->query;
-    s->lender = from;
+    s->query_runs = from->query_runs;
+    memcpy(s->lent, from->packed, sizeof s->lent);
 }
 
-/* Rows first .. end-1 of the map of frames; `end` is moved to where the kernels can stop. */
-static dns_status compare_frames_packed(dns_visil_session *s, const dns_visil_video *target,
-                                        size_t at, size_t n, size_t first, size_t *end)
+/* Codes are compared by as many bits as query and target both have. */
+static void set_bits(dns_visil_session *s, const dns_visil_video *target)
+{
+    size_t of_query = code_bits(s->net, &s->query), of_target = code_bits(s->net, target);
+    s->bits = of_query < of_target ? of_query : of_target;
+}
+
+/* A chunk of a target: the frames that are compared, and the stored ones that they are. */
+struct chunk {
+    const dns_visil_video *target;
+    size_t at; /* of its first stored frame */
+    dns_runs columns;
+    size_t n_seen, n_stored; /* query frames whose rows are in s->frames, and stored ones */
+};
+
+/* Rows first .. end-1 of out [stored query frames, stored target frames]; `end` is moved to where
+ * the kernels can stop. */
+static dns_status compare_packed(dns_visil_session *s, float *out, const struct chunk *c,
+                                 size_t first, size_t *end)
 {
     dns_status status = DNS_OK;
+    const dns_visil_video *target = c->target;
     const dns_f2f_query *query;
-    size_t regions = target->n_regions, entries = row_entries(s->net, target->dtype);
+    const uint8_t *rows;
+    size_t regions = target->n_regions, at = c->at * regions;
+    size_t entries = target->dtype == DNS_U8 ? dns_code_bytes(s->bits) : compared(s);
     DNS_TRY(packed_query(&query, s, target->dtype));
     DNS_TRY(grow(&s->scratch, dns_f2f_scratch(query) / sizeof(float) + 1));
-    const dns_tensor part = {.dtype = target->dtype,
-                             .rank = 3,
-                             .shape = {n, regions, entries},
-                             .data = (const char *)target->data +
-                                     at * regions * entries * dns_dtype_size(target->dtype)};
+    if (target->dtype == DNS_U8)
+        DNS_TRY(first_bits(&rows, &s->target_codes, s, target, c->at, c->columns.n));
+    else
+        rows = (const uint8_t *)target->data + at * entries * dns_dtype_size(target->dtype);
+    const dns_tensor part = {
+        .dtype = target->dtype, .rank = 3, .shape = {c->columns.n, regions, entries}, .data = rows};
     size_t block = dns_f2f_query_block(query), stop = (*end + block - 1) / block * block;
     *end = stop < s->query.n_frames ? stop : s->query.n_frames;
-    DNS_TRY(dns_f2f_run_rows(s->frames.data, query, first, *end, &part,
-                             target->dtype == DNS_I8 ? target->scales + at * regions : NULL,
+    DNS_TRY(dns_f2f_run_rows(out, query, first, *end, &part,
+                             target->dtype == DNS_I8 ? target->scales + at : NULL,
                              s->scratch.data));
 out:
     return status;
 }
 
-static dns_status compare_frames_plainly(dns_visil_session *s, const dns_visil_video *target,
-                                         size_t first, size_t n)
+static dns_status compare_plainly(dns_visil_session *s, float *out, const struct chunk *c)
 {
     const dns_visil *net = s->net;
     dns_status status = DNS_OK;
-    size_t n_query = s->query.n_frames;
+    size_t n_query = s->query.n_frames, n = c->columns.n;
     dns_frame_pair pair = {
-        .n_query = n_query, .n_target = n, .n_regions = target->n_regions, .dim = row_width(net)};
-    DNS_TRY(as_f32(&pair.x, &s->query_rows, s, &s->query, 0, n_query));
-    DNS_TRY(as_f32(&pair.y, &s->target_rows, s, target, first, n));
-    DNS_TRY(dns_frame_similarity_forward(s->frames.data, NULL, &pair, net->rule.regions,
-                                         &s->frame_scratch));
+        .n_query = n_query, .n_target = n, .n_regions = c->target->n_regions, .dim = compared(s)};
+    DNS_TRY(as_f32(&pair.x, &s->query_rows, &s->query_codes, s, &s->query, 0, n_query));
+    DNS_TRY(as_f32(&pair.y, &s->target_rows, &s->target_codes, s, c->target, c->at, n));
+    DNS_TRY(dns_frame_similarity_forward(out, NULL, &pair, net->rule.regions, &s->frame_scratch));
     for (size_t i = 0; s->query.dtype == DNS_U8 && i < n_query * n; i++)
-        s->frames.data[i] /= (float)net->shape.code_bits;
+        out[i] /= (float)s->bits;
+out:
+    return status;
+}
+
+/* s->frames has at least the rows of the first `wanted` query frames. Stored frames are compared
+ * once, and their similarities repeated as often as they stand for. */
+static dns_status compare_frames(dns_visil_session *s, struct chunk *c, size_t wanted)
+{
+    dns_status status = DNS_OK;
+    const dns_runs *query = &s->query_runs;
+    bool merged = query->lengths != NULL || c->columns.lengths != NULL;
+    size_t end = c->n_stored, n_seen = c->n_seen, n_columns = c->columns.n_frames;
+    while (n_seen < wanted)
+        n_seen += query->lengths != NULL ? query->lengths[end++] : (end++, 1);
+    if (end == c->n_stored)
+        goto out;
+    DNS_TRY(grow(&s->frames, query->n_frames * n_columns));
+    if (merged)
+        DNS_TRY(grow(&s->stored, query->n * c->columns.n));
+    float *map = merged ? s->stored.data : s->frames.data;
+    if (is_packed(s)) {
+        DNS_TRY(compare_packed(s, map, c, c->n_stored, &end));
+    } else {
+        DNS_TRY(compare_plainly(s, map, c));
+        end = query->n;
+    }
+    const dns_runs rows = dns_runs_of(query->lengths != NULL ? query->lengths + c->n_stored : NULL,
+                                      end - c->n_stored);
+    if (merged)
+        dns_runs_expand(s->frames.data + c->n_seen * n_columns, map + c->n_stored * c->columns.n,
+                        &rows, &c->columns);
+    c->n_stored = end;
+    c->n_seen += rows.n_frames;
 out:
     return status;
 }
@@ -430,9 +555,11 @@ static dns_status compare_chunk(dns_visil_session *s, float *score, const dns_vi
                                 size_t at, size_t n, const struct chunks *c)
 {
     dns_status status = DNS_OK;
-    size_t n_query = s->query.n_frames, rows = n_query / 4, columns = n / 4, n_seen = 0;
+    size_t n_query = s->query_runs.n_frames, rows = n_query / 4, columns = n / 4;
     bool leaves = can_leave(s, c);
-    DNS_TRY(grow(&s->frames, n_query * n));
+    const dns_runs whole = dns_runs_of(target->runs, target->n_frames);
+    struct chunk chunk = {.target = target};
+    chunk.columns = dns_runs_part(&chunk.at, &whole, at, n);
     DNS_TRY(grow(&s->map, rows * columns));
     DNS_TRY(grow(&s->clipped, rows * columns));
     DNS_TRY(grow(&s->comparing, dns_mapcnn_scratch(s->comparator, n_query, n) / sizeof(float) + 1));
@@ -443,14 +570,7 @@ static dns_status compare_chunk(dns_visil_session *s, float *score, const dns_vi
         s->clipped.data[i] = 1;
     for (size_t row = 0, end; row < rows; row = end) {
         end = leaves ? row + 1 : rows;
-        size_t wanted = dns_mapcnn_input(end, n_query);
-        if (wanted > n_seen && is_packed(s->net)) {
-            DNS_TRY(compare_frames_packed(s, target, at, n, n_seen, &wanted));
-            n_seen = wanted;
-        } else if (wanted > n_seen) {
-            DNS_TRY(compare_frames_plainly(s, target, at, n));
-            n_seen = n_query;
-        }
+        DNS_TRY(compare_frames(s, &chunk, dns_mapcnn_input(end, n_query)));
         DNS_TRY(dns_mapcnn_run_rows(s->map.data, s->comparator, s->frames.data, n_query, n, row,
                                     end, s->comparing.data));
         dns_hardtanh_forward(s->clipped.data + row * columns, s->map.data + row * columns,
@@ -474,16 +594,18 @@ dns_status dns_visil_compare_above(dns_visil_session *s, float *score, float flo
                                    const dns_visil_video *target)
 {
     dns_status status = DNS_OK;
-    struct chunks c = {.n = count_chunks(s, target->n_frames), .floor = floor};
+    size_t n_frames = dns_runs_of(target->runs, target->n_frames).n_frames;
+    struct chunks c = {.n = count_chunks(s, n_frames), .floor = floor};
     *score = 0;
     if (s->query.n_frames == 0)
         DNS_FAIL(DNS_ERR_ARG, "a comparison without a query");
-    DNS_TRY(check_video(target, is_stored(s->net, target->dtype)));
+    DNS_TRY(check_video(s->net, target, is_stored(s->net, target->dtype)));
     if (target->n_regions != s->query.n_regions)
         DNS_FAIL(DNS_ERR_SHAPE, "a query of %zu regions a frame and a target of %zu",
                  s->query.n_regions, target->n_regions);
+    set_bits(s, target);
     for (; c.n_done < c.n; c.n_done++) {
-        size_t at = c.n_done * s->chunk, left = target->n_frames - at;
+        size_t at = c.n_done * s->chunk, left = n_frames - at;
         float part;
         DNS_TRY(compare_chunk(s, &part, target, at, left < s->chunk ? left : s->chunk, &c));
         c.sum += part;

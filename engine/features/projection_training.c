@@ -6,9 +6,8 @@
 
 #include "dnsel/gemm.h"
 #include "dnsel/memory.h"
-#include "dnsel/optimiser.h"
 #include "dnsel/projection.h"
-#include "dnsel/training_checkpoint.h"
+#include "dnsel/trainer.h"
 #include "region_views.h"
 
 dns_projection_training_options dns_projection_training_options_default(void)
@@ -140,50 +139,39 @@ static void draw_batch(struct training *t, size_t step)
     }
 }
 
-static dns_status train_step(struct training *t, size_t step)
+static dns_status train_step(void *payload, dns_step_facts *facts, size_t step)
 {
-    dns_parameters *p = dns_projection_parameters(t->projection);
+    struct training *t = payload;
     const dns_projection_batch batch = {t->a,        t->b,      t->o->batch,
                                         DNS_REGIONS, t->o->tau, t->o->pull};
-    const dns_adam adam = DNS_ADAM_INIT;
-    const dns_schedule schedule = {
-        .shape = DNS_SCHEDULE_COSINE, .peak = t->o->rate, .steps = t->o->steps, .last = 0};
-    double loss;
     draw_batch(t, step);
-    dns_parameters_zero_gradients(p);
-    dns_status status = dns_projection_loss(&loss, t->projection, &batch, t->pool);
-    return status == DNS_OK
-               ? dns_adam_step(p, &adam, dns_schedule_rate(&schedule, step), step, t->pool)
-               : status;
+    return dns_projection_loss(&facts->loss, t->projection, &batch, t->pool);
 }
 
 static dns_status run_steps(struct training *t)
 {
-    dns_status status = DNS_OK;
     const dns_projection_training_options *o = t->o;
-    dns_parameters *p = dns_projection_parameters(t->projection);
+    dns_trainer_report report;
     char what[256];
-    size_t done;
     snprintf(what, sizeof what,
-             "projection %zu to %zu, %zu steps of %zu, rate %g, tau %g, pull %g, seed %llu, %zu of "
-             "%zu pictures in %zu views",
-             dns_whitening_out_dim(t->wide), o->out_dim, o->steps, o->batch, o->rate, o->tau,
-             o->pull, (unsigned long long)o->seed, t->n_mine, dns_region_views_count(t->views),
+             "projection %zu to %zu, batches of %zu, tau %g, pull %g, seed %llu, %zu of %zu "
+             "pictures in %zu views",
+             dns_whitening_out_dim(t->wide), o->out_dim, o->batch, o->tau, o->pull,
+             (unsigned long long)o->seed, t->n_mine, dns_region_views_count(t->views),
              dns_region_views_per_picture(t->views));
-    DNS_TRY(dns_checkpoint_load(&done, p, o->checkpoint, what));
-    for (size_t step = done + 1; step <= o->steps; step++) {
-        if (dns_cancelled(o->cancel)) {
-            DNS_TRY(dns_checkpoint_save(p, o->checkpoint, what, step - 1));
-            DNS_FAIL(DNS_ERR_CANCELLED, "interrupted after %zu of %zu steps", step - 1, o->steps);
-        }
-        DNS_TRY(train_step(t, step));
-        if (o->progress.report != NULL)
-            o->progress.report(o->progress.payload, step, o->steps, "steps");
-        if (step == o->steps || (o->checkpoint_every > 0 && step % o->checkpoint_every == 0))
-            DNS_TRY(dns_checkpoint_save(p, o->checkpoint, what, step));
-    }
-out:
-    return status;
+    const dns_trainer_task task = {.parameters = dns_projection_parameters(t->projection),
+                                   .payload = t,
+                                   .step = train_step,
+                                   .description = what};
+    const dns_trainer_options options = {
+        .steps = o->steps,
+        .adam = DNS_ADAM_INIT,
+        .schedule = {.shape = DNS_SCHEDULE_COSINE, .peak = o->rate, .last = 0},
+        .checkpoint = o->checkpoint,
+        .checkpoint_every = o->checkpoint_every,
+        .progress = &o->progress,
+        .cancel = o->cancel};
+    return dns_trainer_run(&report, &task, &options, t->pool);
 }
 
 /* Mean of the wide whitening; its matrix times the transposed weights. */

@@ -7,8 +7,7 @@
 
 #include "dnsel/gemm.h"
 #include "dnsel/memory.h"
-#include "dnsel/optimiser.h"
-#include "dnsel/training_checkpoint.h"
+#include "dnsel/trainer.h"
 #include "tail_views.h"
 
 enum { EMBED_BATCH = 64, NEIGHBOURS = 12 };
@@ -152,34 +151,28 @@ static void draw_batch(struct training *t, size_t step)
     }
 }
 
-static dns_status train_step(struct training *t, size_t step)
+static dns_status train_step(void *payload, dns_step_facts *facts, size_t step)
 {
+    struct training *t = payload;
     dns_status status = DNS_OK;
     size_t n = t->o->batch, half = n * DNS_TAIL_REGIONS * t->out;
-    double loss = 0;
-    dns_parameters *p = dns_backbone_tail_parameters(t->net);
     const dns_tail_batch batch = {t->trunk, t->fixed, 2 * n};
-    dns_adam adam = DNS_ADAM_INIT;
-    adam.weight_decay = t->o->weight_decay;
-    const dns_schedule schedule = {.shape = DNS_SCHEDULE_COSINE,
-                                   .peak = t->o->rate,
-                                   .warm_up = t->o->warm_up,
-                                   .steps = t->o->steps,
-                                   .last = 0};
     draw_batch(t, step);
     DNS_TRY(dns_backbone_tail_forward(t->net, t->regions, NULL, &batch, t->pool));
     memset(t->dregions, 0, 2 * half * sizeof *t->dregions);
     const dns_region_pairs pairs = {t->regions, t->regions + half, n, DNS_TAIL_REGIONS,
                                     t->out,     t->o->tau};
-    DNS_TRY(dns_region_info_nce(&loss, t->dregions, t->dregions + half, &pairs, t->pool));
-    dns_parameters_zero_gradients(p);
+    DNS_TRY(dns_region_info_nce(&facts->loss, t->dregions, t->dregions + half, &pairs, t->pool));
     DNS_TRY(dns_backbone_tail_backward(t->net, t->dregions, &batch, t->pool));
-    double norm = dns_gradient_norm(p);
-    DNS_TRY(dns_adam_step(p, &adam, dns_schedule_rate(&schedule, step), step, t->pool));
-    if (t->o->report != NULL)
-        t->o->report(t->o->payload, step, loss, norm);
 out:
     return status;
+}
+
+static void on_step(void *payload, const dns_curve_point *point)
+{
+    const struct training *t = payload;
+    if (t->o->report != NULL)
+        t->o->report(t->o->payload, point->step, point->loss, point->gradient_norm);
 }
 
 /* Which training a checkpoint belongs to, and how far it came. */
@@ -187,24 +180,10 @@ static void describe(char *text, size_t size, const struct training *t)
 {
     const dns_tail_training_options *o = t->o;
     snprintf(text, size,
-             "%zu steps of %zu, rate %g, decay %g, tau %g, cluster %zu, seed %llu, %zu pictures in "
-             "%zu views",
-             o->steps, o->batch, o->rate, o->weight_decay, o->tau, o->cluster,
-             (unsigned long long)o->seed, t->views->n_pictures, t->views->n_views);
-}
-
-static dns_status save_checkpoint(const struct training *t, size_t step)
-{
-    char what[256];
-    describe(what, sizeof what, t);
-    return dns_checkpoint_save(dns_backbone_tail_parameters(t->net), t->o->checkpoint, what, step);
-}
-
-static dns_status load_checkpoint(size_t *step, struct training *t)
-{
-    char what[256];
-    describe(what, sizeof what, t);
-    return dns_checkpoint_load(step, dns_backbone_tail_parameters(t->net), t->o->checkpoint, what);
+             "backbone tail, batches of %zu, tau %g, cluster %zu, seed %llu, %zu pictures in %zu "
+             "views",
+             o->batch, o->tau, o->cluster, (unsigned long long)o->seed, t->views->n_pictures,
+             t->views->n_views);
 }
 
 static size_t count_scenes(const dns_tail_views *v)
@@ -243,22 +222,30 @@ dns_status dns_tail_train(dns_backbone_tail *net, const dns_tail_views *views,
     dns_status status = DNS_OK;
     struct training t = {
         .net = net, .views = views, .o = options, .pool = pool, .out = dns_backbone_tail_out(net)};
-    size_t done;
-    DNS_TRY(open_training(
-        &t)); /* neighbours are those of the weights at the start, so before a checkpoint */
-    DNS_TRY(load_checkpoint(&done, &t));
-    for (size_t step = done + 1; step <= options->steps; step++) {
-        if (dns_cancelled(options->cancel)) {
-            DNS_TRY(save_checkpoint(&t, step - 1));
-            DNS_FAIL(DNS_ERR_CANCELLED, "interrupted after %zu of %zu steps", step - 1,
-                     options->steps);
-        }
-        DNS_TRY(train_step(&t, step));
-        if (options->progress.report != NULL)
-            options->progress.report(options->progress.payload, step, options->steps, "steps");
-        if (options->checkpoint_every > 0 && step % options->checkpoint_every == 0)
-            DNS_TRY(save_checkpoint(&t, step));
-    }
+    char what[256];
+    dns_trainer_report report;
+    dns_adam adam = DNS_ADAM_INIT;
+    adam.weight_decay = options->weight_decay;
+    /* Neighbours are those of the weights at the start, so before a checkpoint. */
+    DNS_TRY(open_training(&t));
+    describe(what, sizeof what, &t);
+    const dns_trainer_task task = {.parameters = dns_backbone_tail_parameters(net),
+                                   .payload = &t,
+                                   .step = train_step,
+                                   .description = what};
+    const dns_trainer_options how = {.steps = options->steps,
+                                     .adam = adam,
+                                     .schedule = {.shape = DNS_SCHEDULE_COSINE,
+                                                  .peak = options->rate,
+                                                  .warm_up = options->warm_up,
+                                                  .last = 0},
+                                     .checkpoint = options->checkpoint,
+                                     .checkpoint_every = options->checkpoint_every,
+                                     .progress = &options->progress,
+                                     .cancel = options->cancel,
+                                     .payload = &t,
+                                     .report = on_step};
+    DNS_TRY(dns_trainer_run(&report, &task, &how, pool));
 out:
     dns_free(t.neighbours);
     dns_free(t.pictures);

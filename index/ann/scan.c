@@ -13,7 +13,7 @@
 
 enum {
     GROUP = 64, /* queries asked together: their f32 vectors stay in the second-level cache */
-    GROUP_BYTES = 64u << 20, /* of heaps for one group */
+    GROUP_BYTES = 64u << 20, /* of buffers for one group */
     MAX_DIM = 65536,         /* sums of int8 products stay below 2^31 */
     TASKS_PER_WORKER = 4
 };
@@ -36,7 +36,7 @@ struct scan {
     float *tile_scores; /* [n_workers, GROUP, stride] */
     size_t stride;
     struct topk *tops;          /* [n_workers, GROUP]; NULL when all scores are wanted */
-    struct topk_entry *entries; /* [n_workers, group, k] */
+    struct topk_entry *entries; /* [n_workers, group, capacity] */
     size_t n_workers;
 
     float *scores; /* where all scores of this group go, or NULL */
@@ -109,11 +109,15 @@ static dns_status prepare(struct scan *scan, const dns_scan_rows *rows, size_t k
     if (k == 0)
         goto out;
     DNS_TRY(dns_alloc(&scan->tops, n_workers * GROUP, sizeof *scan->tops));
-    DNS_TRY(dns_alloc(&scan->entries, n_workers * group, k * sizeof *scan->entries));
+    size_t capacity = dns_topk_capacity(k, rows->n_rows);
+    DNS_TRY(dns_alloc(&scan->entries, n_workers * group, capacity * sizeof *scan->entries));
     for (size_t worker = 0; worker < n_workers; worker++)
         for (size_t q = 0; q < group; q++)
             scan->tops[worker * GROUP + q] =
-                (struct topk){scan->entries + (worker * group + q) * k, 0, k, rows->ids};
+                (struct topk){.entries = scan->entries + (worker * group + q) * capacity,
+                              .k = k,
+                              .capacity = capacity,
+                              .ids = rows->ids};
 out:
     return status;
 }
@@ -153,7 +157,7 @@ static float final_score(const dns_scan_rows *rows, float score)
     return rows->dtype == DNS_U8 ? 1.0f + 2.0f * score / (float)(8 * rows->dim) : score;
 }
 
-/* Hands the scores of a tile on: to the heaps of this worker, or to the caller's array. */
+/* Hands the scores of a tile on: to the buffers of this worker, or to the caller's array. */
 static dns_status deliver(struct scan *scan, const struct scan_tile *tile, size_t first_row,
                           size_t worker)
 {
@@ -210,14 +214,14 @@ static dns_status finish_task(void *payload, size_t q, size_t worker)
     struct topk *best = &scan->tops[q];
     for (size_t other = 1; other < scan->n_workers; other++)
         dns_topk_merge(best, &scan->tops[other * GROUP + q]);
-    dns_topk_sort(best);
+    dns_topk_finish(best);
     for (size_t i = 0; i < best->n; i++) {
         uint32_t row = best->entries[i].row;
         scan->hits[q * scan->k + i] = (dns_hit){rows->ids != NULL ? rows->ids[row] : row,
                                                 final_score(rows, best->entries[i].score), row};
     }
     for (size_t other = 0; other < scan->n_workers; other++)
-        scan->tops[other * GROUP + q].n = 0;
+        dns_topk_clear(&scan->tops[other * GROUP + q]);
     return DNS_OK;
 }
 
@@ -247,10 +251,11 @@ dns_status dns_scan_search(dns_hit *hits, size_t *n_found, const dns_scan_rows *
     size_t n_workers = dns_pool_size(pool), n_kept = k < rows->n_rows ? k : rows->n_rows;
     if (n_kept == 0 || n_queries == 0)
         goto out;
-    size_t group = GROUP_BYTES / sizeof(struct topk_entry) / n_workers / n_kept;
+    size_t group = GROUP_BYTES / sizeof(struct topk_entry) / n_workers /
+                   dns_topk_capacity(n_kept, rows->n_rows);
     group = group < 1 ? 1 : group > GROUP ? GROUP : group;
     DNS_TRY(prepare(&scan, rows, n_kept, group, n_workers));
-    scan.k = k; /* heaps keep n_kept; answers lie k apart */
+    scan.k = k; /* buffers keep n_kept; answers lie k apart */
     for (size_t q = 0; q < n_queries; q += group) {
         scan.hits = hits + q * k;
         DNS_TRY(run_group(&scan,
@@ -284,15 +289,18 @@ out:
     return status;
 }
 
-dns_status dns_scan_rescore(dns_hit *hits, size_t n_hits, const float *query, size_t dim,
+dns_status dns_scan_rescore(dns_hit *hits, size_t *n_hits, const float *query, size_t dim,
                             dns_scan_fetch fetch, void *payload)
 {
     dns_status status = DNS_OK;
+    size_t n = 0;
     scan_kernel kernel = choose_kernel(DNS_F32);
-    for (size_t i = 0; i < n_hits; i++) {
+    for (size_t i = 0; i < *n_hits; i++) {
         const float *vector = NULL;
         float scores[8];
         DNS_TRY(fetch(payload, &vector, &hits[i]));
+        if (vector == NULL)
+            continue;
         struct scan_tile tile = {.rows = vector,
                                  .n_rows = 1,
                                  .dim = dim,
@@ -304,9 +312,11 @@ dns_status dns_scan_rescore(dns_hit *hits, size_t n_hits, const float *query, si
         if (!isfinite(scores[0]))
             DNS_FAIL(DNS_ERR_RANGE, "vector %016llx: its product with the query is not finite",
                      (unsigned long long)hits[i].id);
-        hits[i].score = scores[0];
+        hits[n] = hits[i];
+        hits[n++].score = scores[0];
     }
-    dns_hits_sort(hits, n_hits);
+    *n_hits = n;
+    dns_hits_sort(hits, n);
 out:
     return status;
 }

@@ -137,6 +137,10 @@ dns_status dns_embedder_check(const dns_embedder *e, const dns_store_settings *s
             dns_model_section(e->model, dns_kind_name(kinds[i])) == NULL)
             return dns_status_set(DNS_ERR_UNSUPPORTED, "model '%s' has no network for %s records",
                                   dns_model_name(e->model), dns_kind_name(kinds[i]));
+    size_t bits = dns_record_makers_code_bits(e->makers);
+    if (settings->kept[DNS_KIND_FINE_BINARY] && settings->code_bits > bits)
+        return dns_status_set(DNS_ERR_UNSUPPORTED, "model '%s' makes codes of %zu bits, not of %zu",
+                              dns_model_name(e->model), bits, settings->code_bits);
     return DNS_OK;
 }
 
@@ -304,7 +308,7 @@ out:
 dns_status dns_embed_records(dns_record *records, size_t *n, dns_embedder_session *s,
                              const dns_embedding *embedding, const dns_store_settings *settings)
 {
-    return dns_record_make(records, n, s->records, embedding, settings->kept, settings->dtype);
+    return dns_record_make(records, n, s->records, embedding, settings);
 }
 
 /* Vectors that are not of unit length are brought to it; those that are stay as they are, bit for

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "dnsel/memory.h"
+#include "record_makers.h"
 
 dns_status dns_ingest_add_failure(dns_ingest_report *r, const dns_logger *logger, const char *path,
                                   dns_status code)
@@ -48,7 +49,7 @@ bool dns_ingest_is_complete(const dns_snapshot *snapshot, const dns_store_settin
         dns_record record;
         if (settings->kept[kind] &&
             (dns_snapshot_get(&record, snapshot, (dns_kind)kind, id, false) != DNS_OK ||
-             record.dtype != settings->dtype[kind]))
+             !dns_record_fits(&record, settings)))
             return false;
     }
     return true;

@@ -8,6 +8,7 @@
 #include "dnsel/rounding.h"
 #include "dnsel/selector.h"
 #include "dnsel/visil.h"
+#include "frame_merge.h"
 
 struct dns_record_makers {
     size_t dim;
@@ -20,7 +21,8 @@ struct dns_record_makers {
 struct block {
     uint8_t *data;
     float *scales;
-    size_t data_capacity, scales_capacity;
+    uint16_t *runs;
+    size_t data_capacity, scales_capacity, runs_capacity;
 };
 
 struct dns_record_session {
@@ -93,6 +95,8 @@ dns_status dns_record_session_create(dns_record_session **out, const dns_record_
     *out = NULL;
     DNS_TRY(dns_alloc(&s, 1, sizeof *s));
     s->makers = m;
+    if (m == NULL)
+        goto made;
     DNS_TRY(dns_coarse_session_create(&s->coarse, m->coarse, NULL));
     DNS_TRY(dns_alloc(&s->vector, dns_coarse_shape_of(m->coarse)->out, sizeof *s->vector));
     if (m->selector != NULL)
@@ -101,6 +105,7 @@ dns_status dns_record_session_create(dns_record_session **out, const dns_record_
         DNS_TRY(dns_visil_session_create(&s->attention, m->attention));
     if (m->binary != NULL)
         DNS_TRY(dns_visil_session_create(&s->binary, m->binary));
+made:
     *out = s;
     s = NULL;
 out:
@@ -115,6 +120,7 @@ void dns_record_session_free(dns_record_session *s)
     for (int kind = 0; kind < DNS_KIND_COUNT; kind++) {
         dns_free(s->blocks[kind].data);
         dns_free(s->blocks[kind].scales);
+        dns_free(s->blocks[kind].runs);
     }
     dns_free(s->archive);
     dns_free(s->vector);
@@ -256,6 +262,89 @@ static const struct {
     {DNS_KIND_ARCHIVE, make_archive},
 };
 
+/* Kinds whose frames may be merged. */
+static bool has_runs(dns_kind kind)
+{
+    return kind == DNS_KIND_FINE_BINARY || kind == DNS_KIND_FINE_ATTENTION ||
+           kind == DNS_KIND_REGIONS;
+}
+
+/* Bytes of a code among those of `bytes` that the settings keep. */
+static size_t kept_bytes(size_t bytes, const dns_store_settings *settings)
+{
+    size_t wanted = settings->code_bits / 8;
+    return wanted > 0 && wanted < bytes ? wanted : bytes;
+}
+
+/* A record whose payload lies in the block becomes what the settings ask for: codes as long, frames
+ * merged as far. */
+static dns_status shrink(dns_record *record, struct block *b, const dns_store_settings *settings)
+{
+    size_t n = record->shape[0], bytes = kept_bytes(record->shape[2], settings);
+    dns_status status = dns_reserve(&b->runs, &b->runs_capacity, n, sizeof *b->runs);
+    if (status != DNS_OK)
+        return status;
+    for (size_t i = 0; i < n; i++)
+        b->runs[i] = record->runs != NULL ? record->runs[i] : 1;
+    if (record->dtype == DNS_U8 && bytes < record->shape[2]) {
+        dns_cut_codes(b->data, n * record->shape[1], record->shape[2], bytes);
+        record->shape[2] = bytes;
+    }
+    record->shape[0] = dns_merge_frames(b->data, b->scales, b->runs, record, settings->merge);
+    record->merged = settings->merge;
+    bool single = true; /* frames that were not merged need no lengths */
+    for (size_t i = 0; i < record->shape[0]; i++)
+        single = single && b->runs[i] == 1;
+    record->runs = single && settings->merge == 0 ? NULL : b->runs;
+    record->size = 0;
+    return DNS_OK;
+}
+
+bool dns_record_fits(const dns_record *record, const dns_store_settings *settings)
+{
+    if (record->dtype != settings->dtype[record->kind])
+        return false;
+    if (record->kind == DNS_KIND_FINE_BINARY && settings->code_bits != 0 &&
+        record->shape[2] != settings->code_bits / 8)
+        return false;
+    return !has_runs(record->kind) || record->merged == settings->merge;
+}
+
+bool dns_record_can_shrink(const dns_record *record, const dns_store_settings *settings)
+{
+    return has_runs(record->kind) && record->dtype == settings->dtype[record->kind] &&
+           record->merged == 0 &&
+           (record->kind != DNS_KIND_FINE_BINARY || settings->code_bits == 0 ||
+            record->shape[2] >= settings->code_bits / 8);
+}
+
+dns_status dns_record_shrink(dns_record *out, dns_record_session *s, const dns_record *record,
+                             const dns_store_settings *settings)
+{
+    struct block *b = &s->blocks[record->kind];
+    size_t n_rows = record->shape[0] * record->shape[1];
+    dns_status status = dns_record_check(record);
+    if (status == DNS_OK)
+        status = dns_reserve(&b->data, &b->data_capacity, record->size, 1);
+    if (status == DNS_OK)
+        status = dns_reserve(&b->scales, &b->scales_capacity, n_rows, sizeof *b->scales);
+    if (status != DNS_OK)
+        return status;
+    memcpy(b->data, record->data, record->size);
+    if (record->scales != NULL)
+        memcpy(b->scales, record->scales, n_rows * sizeof *b->scales);
+    *out = *record;
+    out->data = b->data;
+    out->scales = record->scales != NULL ? b->scales : NULL;
+    out->header = NULL;
+    return shrink(out, b, settings);
+}
+
+size_t dns_record_makers_code_bits(const dns_record_makers *m)
+{
+    return m->binary != NULL ? dns_visil_shape_of(m->binary)->code_bits : 0;
+}
+
 static bool can_make(const dns_record_makers *m, dns_kind kind)
 {
     return !(kind == DNS_KIND_SELECTOR && m->selector == NULL) &&
@@ -264,9 +353,9 @@ static bool can_make(const dns_record_makers *m, dns_kind kind)
 }
 
 dns_status dns_record_make(dns_record *records, size_t *n, dns_record_session *s,
-                           const dns_embedding *embedding, const bool kept[DNS_KIND_COUNT],
-                           const dns_dtype dtype[DNS_KIND_COUNT])
+                           const dns_embedding *embedding, const dns_store_settings *settings)
 {
+    const bool *kept = settings->kept;
     *n = 0;
     for (size_t i = 0; i < sizeof makers / sizeof makers[0]; i++) {
         dns_kind kind = makers[i].kind;
@@ -275,7 +364,9 @@ dns_status dns_record_make(dns_record *records, size_t *n, dns_record_session *s
         if (!can_make(s->makers, kind))
             return dns_status_set(DNS_ERR_UNSUPPORTED, "this model has no network for %s records",
                                   dns_kind_name(kind));
-        dns_status status = makers[i].make(&records[*n], s, embedding, dtype[kind]);
+        dns_status status = makers[i].make(&records[*n], s, embedding, settings->dtype[kind]);
+        if (status == DNS_OK && has_runs(kind))
+            status = shrink(&records[*n], &s->blocks[kind], settings);
         if (status != DNS_OK)
             return status;
         *n += kept[kind];

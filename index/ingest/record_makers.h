@@ -27,7 +27,22 @@ void dns_record_session_free(dns_record_session *session);
 DNS_MUST_CHECK dns_status dns_record_make(dns_record *records, size_t *n,
                                           dns_record_session *session,
                                           const dns_embedding *embedding,
-                                          const bool kept[DNS_KIND_COUNT],
-                                          const dns_dtype dtype[DNS_KIND_COUNT]);
+                                          const dns_store_settings *settings);
+
+/* Whether a record is what the settings ask for of its kind. */
+bool dns_record_fits(const dns_record *record, const dns_store_settings *settings);
+
+/* Whether the record that the settings ask for can be made of this one: of the same type, its codes
+ * as long or longer, no frames merged but equal ones. */
+bool dns_record_can_shrink(const dns_record *record, const dns_store_settings *settings);
+
+/* *out = that record, borrowed as those of dns_record_make: the same bytes as if made from X. A
+ * session is one for this alone with makers NULL. */
+DNS_MUST_CHECK dns_status dns_record_shrink(dns_record *out, dns_record_session *session,
+                                            const dns_record *record,
+                                            const dns_store_settings *settings);
+
+/* Bits of the codes that the model's fine_binary network makes; 0 without one. */
+size_t dns_record_makers_code_bits(const dns_record_makers *makers);
 
 #endif

@@ -6,41 +6,59 @@
 #include "dnsel/archive.h"
 #include "dnsel/memory.h"
 #include "ingest_report.h"
+#include "record_makers.h"
 
 /* Videos a snapshot: what an older one still sees cannot be used again, and the file would grow. */
 enum { CHUNK = 256 };
 
 /* What one video needs. */
 struct need {
-    bool make[DNS_KIND_COUNT];
+    bool make[DNS_KIND_COUNT]; /* from X */
     bool any;
+    dns_record shrink[DNS_KIND_COUNT]; /* [n_shrink] records to be made of themselves */
+    size_t n_shrink;
     unsigned dropped;
     bool has_x;
     dns_record x; /* where X is to be read from */
 };
 
+static bool changes(const struct need *need)
+{
+    return need->any || need->n_shrink > 0 || need->dropped != 0;
+}
+
+/* The most exact X: regions as floats, else the archive, else regions as int8; never regions of
+ * which some stand for others that were not equal. */
+static void note_x(struct need *need, const dns_record *record)
+{
+    bool regions = record->kind == DNS_KIND_REGIONS && record->merged == 0;
+    if (regions ||
+        (record->kind == DNS_KIND_ARCHIVE && (!need->has_x || need->x.dtype == DNS_I8))) {
+        need->x = *record;
+        need->has_x = true;
+    }
+}
+
 static dns_status look(struct need *need, const dns_snapshot *snapshot, uint64_t id,
                        const dns_store_settings *wanted)
 {
-    *need = (struct need){.any = false};
+    memset(need, 0, sizeof *need);
     for (int kind = DNS_KIND_META + 1; kind < DNS_KIND_COUNT; kind++) {
         dns_record record;
         dns_status status = dns_snapshot_get(&record, snapshot, (dns_kind)kind, id, false);
         if (status != DNS_OK && status != DNS_ERR_NOTFOUND)
             return status;
         bool there = status == DNS_OK;
-        need->make[kind] = wanted->kept[kind] && (!there || record.dtype != wanted->dtype[kind]);
-        need->any |= need->make[kind];
-        if (there && !wanted->kept[kind])
-            need->dropped |= 1U << kind;
-        if (there && kind == DNS_KIND_REGIONS) {
-            need->x = record;
-            need->has_x = true;
-        }
-        if (there && kind == DNS_KIND_ARCHIVE && (!need->has_x || need->x.dtype == DNS_I8)) {
-            need->x = record;
-            need->has_x = true;
-        }
+        if (there)
+            note_x(need, &record);
+        if (!wanted->kept[kind])
+            need->dropped |= (unsigned)there << kind;
+        else if (there && dns_record_fits(&record, wanted))
+            continue;
+        else if (there && dns_record_can_shrink(&record, wanted))
+            need->shrink[need->n_shrink++] = record;
+        else
+            need->make[kind] = need->any = true;
     }
     return DNS_OK;
 }
@@ -61,7 +79,8 @@ dns_status dns_tiers_plan_make(dns_tiers_plan *out, dns_store *store,
         for (int kind = 0; kind < DNS_KIND_COUNT; kind++)
             out->makes[kind] |= need.make[kind];
         out->n_make += need.any;
-        out->n_drop += !need.any && need.dropped != 0;
+        out->n_shrink += !need.any && need.n_shrink > 0;
+        out->n_drop += !need.any && need.n_shrink == 0 && need.dropped != 0;
         out->n_homeless += need.any && !need.has_x;
         if (need.has_x && out->dim == 0)
             out->dim = need.x.shape[2];
@@ -73,7 +92,8 @@ out:
 }
 
 struct worker {
-    dns_embedder_session *session;
+    dns_embedder_session *session; /* NULL: nothing is made */
+    dns_record_session *shrinker;
     float *x;
     size_t capacity;
 };
@@ -99,7 +119,7 @@ static dns_status read_x(struct worker *w, const struct need *need, size_t dim)
     if (x->shape[2] != dim)
         return dns_status_set(DNS_ERR_SHAPE, "vectors of %zu values, the others have %zu",
                               x->shape[2], dim);
-    if (!dns_size_multiply(x->shape[0], x->shape[1], &n) || !dns_size_multiply(n, dim, &n))
+    if (!dns_size_multiply(dns_record_frames(x), x->shape[1], &n) || !dns_size_multiply(n, dim, &n))
         return dns_status_set(DNS_ERR_CORRUPT, "an impossible shape");
     dns_status status = dns_record_check(x);
     if (status == DNS_OK)
@@ -113,19 +133,33 @@ static dns_status read_x(struct worker *w, const struct need *need, size_t dim)
 static dns_status make_records(dns_record *records, size_t *n, struct run *run,
                                const struct need *need, struct worker *w)
 {
+    dns_status status = DNS_OK;
+    *n = 0;
+    if (!need->any)
+        return DNS_OK;
     if (!need->has_x)
         return dns_status_set(DNS_ERR_UNSUPPORTED,
-                              "no archive and no regions record to make others from");
-    dns_status status = read_x(w, need, dns_embedder_dim(run->embedder));
+                              "no archive and no whole regions record to make others from");
+    status = read_x(w, need, dns_embedder_dim(run->embedder));
     if (status != DNS_OK)
         return status;
     dns_store_settings settings = *run->wanted;
     memcpy(settings.kept, need->make, sizeof settings.kept);
-    const dns_embedding embedding = {.n_frames = need->x.shape[0],
+    const dns_embedding embedding = {.n_frames = dns_record_frames(&need->x),
                                      .n_regions = need->x.shape[1],
                                      .dim = need->x.shape[2],
                                      .regions = w->x};
     return dns_embed_records(records, n, w->session, &embedding, &settings);
+}
+
+/* Those that become smaller. */
+static dns_status shrink_records(dns_record *records, size_t *n, struct run *run,
+                                 const struct need *need, struct worker *w)
+{
+    dns_status status = DNS_OK;
+    for (size_t i = 0; i < need->n_shrink && status == DNS_OK; i++)
+        status = dns_record_shrink(&records[(*n)++], w->shrinker, &need->shrink[i], run->wanted);
+    return status;
 }
 
 static dns_status convert(struct run *run, uint64_t id, size_t worker, bool *fatal)
@@ -134,9 +168,12 @@ static dns_status convert(struct run *run, uint64_t id, size_t worker, bool *fat
     dns_record records[DNS_KIND_COUNT];
     size_t n_records = 0;
     dns_status status = look(&need, run->snapshot, id, run->wanted);
-    bool change = need.any || need.dropped != 0;
-    if (status == DNS_OK && need.any && !run->options->dry_run)
+    bool change = status == DNS_OK && changes(&need);
+    if (change && !run->options->dry_run) {
         status = make_records(records, &n_records, run, &need, &run->workers[worker]);
+        if (status == DNS_OK)
+            status = shrink_records(records, &n_records, run, &need, &run->workers[worker]);
+    }
     if (status != DNS_OK)
         return status;
     pthread_mutex_lock(&run->lock);
@@ -177,10 +214,12 @@ static dns_status open_run(struct run *run, const dns_model *model, const dns_ti
     const char *directory = dns_store_directory(run->store);
     if (plan->n_make > 0 && plan->n_homeless == plan->n_make)
         DNS_FAIL(DNS_ERR_UNSUPPORTED,
-                 "%s: keeps neither archive nor regions records to make others from; the videos "
-                 "must be decoded again",
+                 "%s: keeps neither archive nor whole regions records to make others from; the "
+                 "videos must be decoded again",
                  directory);
     DNS_TRY(dns_alloc(&run->workers, n_workers, sizeof *run->workers));
+    for (size_t i = 0; i < n_workers; i++)
+        DNS_TRY(dns_record_session_create(&run->workers[i].shrinker, NULL));
     if (plan->n_make == 0)
         goto out;
     if (model == NULL)
@@ -203,6 +242,7 @@ static void close_run(struct run *run)
 {
     for (size_t i = 0; run->workers != NULL && i < dns_pool_size(run->options->pool); i++) {
         dns_embedder_session_free(run->workers[i].session);
+        dns_record_session_free(run->workers[i].shrinker);
         dns_free(run->workers[i].x);
     }
     dns_free(run->workers);
@@ -249,7 +289,7 @@ dns_status dns_tiers_run(dns_ingest_report *report, dns_store *store, const dns_
     DNS_TRY(list_videos(&ids, &run.n_videos, store));
     if (!options->dry_run) {
         DNS_TRY(dns_batch_create(&run.batch, store, NULL));
-        DNS_TRY(dns_store_set_kept(store, wanted->kept, wanted->dtype));
+        DNS_TRY(dns_store_set_kept(store, wanted));
     }
     for (size_t i = 0; i < run.n_videos && !report->interrupted; i += CHUNK)
         DNS_TRY(convert_chunk(&run, ids + i, run.n_videos - i < CHUNK ? run.n_videos - i : CHUNK));

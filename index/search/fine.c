@@ -2,14 +2,16 @@
 
 #include "dnsel/f2f.h"
 #include "dnsel/memory.h"
+#include "dnsel/runs.h"
 #include "dnsel/video_similarity.h"
 #include "dnsel/visil.h"
 
 /* Scratch of one worker: of a network, or of the plain Chamfer similarity. */
 struct worker {
     dns_visil_session *visil;
-    float *map;
-    size_t map_capacity;
+    float *map,
+        *stored; /* similarities of all frames, and of the stored ones where some were merged */
+    size_t map_capacity, stored_capacity;
     void *scratch;
 };
 
@@ -18,6 +20,7 @@ struct dns_fine_ranker {
     dns_similarity_rule rule;
     dns_visil *net; /* NULL: region features are compared directly, by the query packed below */
     dns_f2f_query *query;
+    dns_runs query_runs;
     struct worker *workers;
     size_t n_workers;
 };
@@ -70,6 +73,7 @@ void dns_fine_ranker_free(dns_fine_ranker *r)
         dns_visil_session_free(r->workers[i].visil);
         dns_free(r->workers[i].scratch);
         dns_free(r->workers[i].map);
+        dns_free(r->workers[i].stored);
     }
     dns_visil_free(r->net);
     dns_free(r->workers);
@@ -77,13 +81,22 @@ void dns_fine_ranker_free(dns_fine_ranker *r)
     dns_free(r);
 }
 
-static dns_visil_video as_video(const dns_record *record)
+/* DNS_ERR_SHAPE for vectors of another length than the network's; of codes it looks itself. */
+static dns_status as_video(dns_visil_video *out, const dns_fine_ranker *r, const dns_record *record)
 {
-    return (dns_visil_video){.dtype = record->dtype,
+    bool codes = record->dtype == DNS_U8;
+    size_t dim = dns_visil_shape_of(r->net)->dim;
+    *out = (dns_visil_video){.dtype = record->dtype,
                              .n_frames = record->shape[0],
                              .n_regions = record->shape[1],
+                             .row_bytes = codes ? record->shape[2] : 0,
                              .data = record->data,
-                             .scales = record->scales};
+                             .scales = record->scales,
+                             .runs = record->runs};
+    if (!codes && record->shape[2] != dim)
+        return dns_status_set(DNS_ERR_SHAPE, "vectors of %zu values, the network has %zu",
+                              record->shape[2], dim);
+    return DNS_OK;
 }
 
 /* Packs the query's region features, whatever they are stored as; targets are then read in place.
@@ -98,8 +111,11 @@ static dns_status pack_query(dns_fine_ranker *r, const dns_record *query)
     if (r->rule.regions == DNS_REGIONS_SYMMETRIC)
         DNS_FAIL(DNS_ERR_UNSUPPORTED,
                  "region features are compared by the steps 'chamfer' and 'same' only");
+    dns_record stored = *query;
+    stored.runs = NULL;
+    r->query_runs = dns_runs_of(query->runs, query->shape[0]);
     DNS_TRY(dns_alloc(&x, query->shape[0] * query->shape[1], query->shape[2] * sizeof *x));
-    DNS_TRY(dns_record_to_f32(x, query));
+    DNS_TRY(dns_record_to_f32(x, &stored));
     DNS_TRY(dns_f2f_query_create(&r->query, DNS_F2F_F32, step, x, query->shape[0], query->shape[1],
                                  query->shape[2]));
     for (size_t i = 0; i < r->n_workers; i++) {
@@ -117,7 +133,8 @@ dns_status dns_fine_set_query(dns_fine_ranker *r, const dns_record *query)
     dns_status status = DNS_OK;
     if (r->net == NULL)
         return pack_query(r, query);
-    const dns_visil_video video = as_video(query);
+    dns_visil_video video;
+    status = as_video(&video, r, query);
     for (size_t i = 0; i < r->n_workers && status == DNS_OK; i++)
         status = dns_visil_set_query(r->workers[i].visil, &video);
     return status;
@@ -127,14 +144,24 @@ static dns_status compare_regions(const dns_fine_ranker *r, struct worker *w, fl
                                   const dns_record *target)
 {
     size_t n_query = dns_f2f_query_frames(r->query), n_target = target->shape[0];
+    const dns_runs columns = dns_runs_of(target->runs, n_target);
+    bool merged = r->query_runs.lengths != NULL || target->runs != NULL;
     const dns_tensor tensor = {.dtype = target->dtype,
                                .rank = 3,
                                .shape = {n_target, target->shape[1], target->shape[2]},
                                .data = target->data};
-    dns_status status = dns_reserve(&w->map, &w->map_capacity, n_query * n_target, sizeof *w->map);
+    dns_status status =
+        dns_reserve(&w->stored, &w->stored_capacity, n_query * n_target, sizeof *w->stored);
+    if (status == DNS_OK && merged)
+        status = dns_reserve(&w->map, &w->map_capacity, r->query_runs.n_frames * columns.n_frames,
+                             sizeof *w->map);
     if (status == DNS_OK)
-        status = dns_f2f_run(w->map, r->query, &tensor, target->scales, w->scratch);
-    const dns_score_map map = {.map = w->map, .rows = n_query, .columns = n_target};
+        status = dns_f2f_run(w->stored, r->query, &tensor, target->scales, w->scratch);
+    if (status == DNS_OK && merged)
+        dns_runs_expand(w->map, w->stored, &r->query_runs, &columns);
+    const dns_score_map map = {.map = merged ? w->map : w->stored,
+                               .rows = r->query_runs.n_frames,
+                               .columns = columns.n_frames};
     if (status == DNS_OK)
         *score = dns_video_similarity_forward(&map, r->rule.direction);
     return status;
@@ -146,6 +173,7 @@ dns_status dns_fine_compare(dns_fine_ranker *r, size_t worker, float *score,
     struct worker *w = &r->workers[worker];
     if (r->net == NULL)
         return compare_regions(r, w, score, target);
-    const dns_visil_video video = as_video(target);
-    return dns_visil_compare(w->visil, score, &video);
+    dns_visil_video video;
+    dns_status status = as_video(&video, r, target);
+    return status == DNS_OK ? dns_visil_compare(w->visil, score, &video) : status;
 }

@@ -65,6 +65,27 @@ dns_status dns_searcher_expected(const dns_searcher *s, float *expected, const f
     return DNS_OK;
 }
 
+static dns_status no_scalar(uint64_t id)
+{
+    char text[17];
+    dns_id_text(id, text);
+    return dns_status_set(DNS_ERR_CORRUPT, "video %s has no selector record", text);
+}
+
+/* The scalars of a few videos, from their records. */
+static dns_status read_scalars(float *out, const dns_snapshot *snapshot, const uint64_t *ids,
+                               size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        dns_record record;
+        dns_status status = dns_snapshot_get(&record, snapshot, DNS_KIND_SELECTOR, ids[i], false);
+        if (status != DNS_OK)
+            return status == DNS_ERR_NOTFOUND ? no_scalar(ids[i]) : status;
+        out[i] = *(const float *)record.data;
+    }
+    return DNS_OK;
+}
+
 /* The row of a video, looked for from `from` on and then from the start. */
 static size_t find_row(const dns_matrix_rows *rows, uint64_t id, size_t from)
 {
@@ -77,41 +98,40 @@ static size_t find_row(const dns_matrix_rows *rows, uint64_t id, size_t from)
     return SIZE_MAX;
 }
 
-/* Scalars of all videos in the order of the coarse rows; the two matrices come from one snapshot,
- * so as a rule their rows come in the same order, but for coarse rows that were left out. */
-static dns_status gather_scalars(float *out, const dns_matrix_rows *coarse,
-                                 const dns_matrix_rows *scalars)
+/* The scalars of most videos. The matrices come from one snapshot, so as a rule their rows come in
+ * the same order, but for videos that were left out. */
+static dns_status gather_scalars(float *out, const dns_matrix_rows *scalars, const uint64_t *ids,
+                                 size_t n)
 {
     size_t next = 0;
-    for (size_t i = 0; i < coarse->n_rows; i++) {
-        size_t row = find_row(scalars, coarse->ids[i], next);
+    for (size_t i = 0; i < n; i++) {
+        size_t row = find_row(scalars, ids[i], next);
         next = row + 1;
-        if (row == SIZE_MAX) {
-            char id[17];
-            dns_id_text(coarse->ids[i], id);
-            return dns_status_set(DNS_ERR_CORRUPT, "video %s has no selector record", id);
-        }
+        if (row == SIZE_MAX)
+            return no_scalar(ids[i]);
         out[i] = ((const float *)scalars->vectors)[row];
     }
     return DNS_OK;
 }
 
 dns_status dns_searcher_confidence(dns_searcher *s, float *confidence, const dns_snapshot *snapshot,
-                                   float query_scalar, const dns_matrix_rows *rows,
-                                   const float *coarse)
+                                   float query_scalar, const uint64_t *ids, const float *coarse,
+                                   size_t n)
 {
+    enum { FEW = 32 }; /* a record costs as much as so many rows */
     dns_status status = DNS_OK;
-    const dns_matrix_options options = {.pool = s->pool};
-    dns_matrix *matrix = NULL;
+    dns_matrix_rows scalars;
     float *targets = NULL;
-    DNS_TRY(dns_matrix_open(&matrix, snapshot, DNS_MATRIX_SELECTOR, &options));
-    dns_matrix_rows scalars = dns_matrix_get(matrix);
-    DNS_TRY(dns_alloc(&targets, rows->n_rows, sizeof *targets));
-    DNS_TRY(gather_scalars(targets, rows, &scalars));
-    DNS_TRY(dns_selector_route(s->selector_session, confidence, query_scalar, targets, coarse,
-                               rows->n_rows, s->pool));
+    DNS_TRY(dns_alloc(&targets, n, sizeof *targets));
+    if (n <= dns_snapshot_count(snapshot, DNS_KIND_SELECTOR) / FEW) {
+        DNS_TRY(read_scalars(targets, snapshot, ids, n));
+    } else {
+        DNS_TRY(dns_searcher_rows(&scalars, s, snapshot, DNS_MATRIX_SELECTOR));
+        DNS_TRY(gather_scalars(targets, &scalars, ids, n));
+    }
+    DNS_TRY(dns_selector_route(s->selector_session, confidence, query_scalar, targets, coarse, n,
+                               s->pool));
 out:
     dns_free(targets);
-    dns_matrix_close(matrix);
     return status;
 }

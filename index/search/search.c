@@ -7,9 +7,9 @@
 #include <string.h>
 
 #include "answer.h"
+#include "coarse_ranking.h"
 #include "dnsel/budget.h"
 #include "dnsel/memory.h"
-#include "dnsel/scan.h"
 #include "searcher.h"
 
 dns_search_options dns_search_options_default(void)
@@ -47,23 +47,24 @@ static size_t budget_pairs(const dns_search_options *o, size_t n_videos)
     return n < n_videos ? n : n_videos;
 }
 
-/* One query on its way. Arrays are [rows.n_rows] unless said. */
+/* One query on its way. Arrays are [ranked.n] unless said. */
 struct run {
     dns_searcher *s;
     const dns_query *query;
     const dns_search_options *o;
     dns_answer *answer;
     dns_snapshot *snapshot;
-    dns_matrix_rows rows;
-    float *coarse, *expected, *confidence;
+    struct dns_coarse_ranking ranked;
+    dns_router_options router;
+    bool judged; /* by a selector */
+    float *expected, *confidence;
     float *fine;      /* NaN: not compared */
     uint32_t *routed; /* [n_routed], the most promising first */
     size_t n_routed;
-    uint64_t *ids;     /* of the rows, when some were left out */
     struct candidate { /* [n_routed] */
         uint64_t id;
         uint32_t row;
-        uint32_t n_frames; /* of the record; 0: not read */
+        uint32_t n_frames; /* stored, of the record; 0: not read */
         double seconds;    /* the comparison took; 0: none made */
     } * candidates;
     size_t first; /* of the candidates in hand */
@@ -87,63 +88,73 @@ static dns_status need_record(const dns_record **out, const dns_query *query, dn
                                          dns_kind_name(kind));
 }
 
-/* Every video's coarse score, and what the model expects of its fine score. */
+/* The order that the budget is spent in. A router that needs a selector falls back to the coarse
+ * order where the model asked for it and there is none. */
+static dns_status choose_router(struct run *run)
+{
+    dns_router_options *router = &run->router;
+    *router = run->o->model_router ? dns_searcher_model_router(run->s) : run->o->router;
+    run->judged =
+        dns_searcher_has_selector(run->s) && query_record(run->query, DNS_KIND_SELECTOR) != NULL;
+    if (run->judged ||
+        (router->router != DNS_ROUTER_SELECTOR && router->router != DNS_ROUTER_HYBRID))
+        return DNS_OK;
+    if (!run->o->model_router)
+        return dns_status_set(DNS_ERR_UNSUPPORTED,
+                              "router '%s' needs a selector, which this index or model lacks",
+                              dns_router_name(router->router));
+    router->router = DNS_ROUTER_COARSE;
+    return DNS_OK;
+}
+
+/* How many of the best by coarse score the answer can depend on; 0: all videos. Of those that are
+ * not compared finely at most k can be in the answer. */
+static size_t shortlist(const struct run *run)
+{
+    size_t n = dns_snapshot_count(run->snapshot, DNS_KIND_COARSE),
+           pairs = run->s->fine == DNS_FINE_NONE ? 0 : budget_pairs(run->o, n);
+    if (run->o->k == 0 || (pairs > 0 && run->router.router != DNS_ROUTER_COARSE) ||
+        run->o->k >= n || pairs >= n)
+        return 0;
+    return pairs + run->o->k + run->o->exclude_self;
+}
+
 static dns_status rank_coarse(struct run *run)
 {
     dns_status status = DNS_OK;
     const dns_record *vector;
-    size_t n = run->rows.n_rows;
     DNS_TRY(need_record(&vector, run->query, DNS_KIND_COARSE));
-    if (n > 0 && (vector->shape[0] != run->rows.dim || vector->dtype != DNS_F32))
-        DNS_FAIL(DNS_ERR_SHAPE, "coarse vector of %zu dimensions, the index has %zu",
-                 vector->shape[0], run->rows.dim);
-    DNS_TRY(dns_alloc(&run->coarse, n, sizeof *run->coarse));
-    const dns_scan_rows rows = {.n_rows = n,
-                                .dtype = run->rows.dtype,
-                                .dim = run->rows.dim,
-                                .ids = run->rows.ids,
-                                .vectors = run->rows.vectors,
-                                .scales = run->rows.scales};
-    if (n > 0)
-        DNS_TRY(dns_scan_scores(run->coarse, &rows, vector->data, 1, run->s->pool));
+    if (vector->dtype != DNS_F32)
+        DNS_FAIL(DNS_ERR_SHAPE, "coarse vector of type %s", dns_dtype_name(vector->dtype));
+    const struct dns_coarse_wanted wanted = {.vector = vector->data,
+                                             .dim = vector->shape[0],
+                                             .n_best = shortlist(run),
+                                             .first_id = run->o->first_id,
+                                             .scan = run->o->scan};
+    DNS_TRY(dns_coarse_rank(&run->ranked, run->s, run->snapshot, &wanted));
+    run->answer->n_videos = run->ranked.n_videos;
+    run->answer->n_scored = run->ranked.n;
+    run->answer->scan = run->ranked.scan;
+    strcpy(run->answer->scan_note, run->ranked.note);
 out:
     return status;
 }
 
-/* The videos before first_id are left out as if they were not there. The vectors have been read. */
-static dns_status leave_out(struct run *run)
-{
-    size_t n = 0;
-    if (run->o->first_id == 0)
-        return DNS_OK;
-    dns_status status = dns_alloc(&run->ids, run->rows.n_rows, sizeof *run->ids);
-    if (status != DNS_OK)
-        return status;
-    for (size_t i = 0; i < run->rows.n_rows; i++)
-        if (run->rows.ids[i] >= run->o->first_id) {
-            run->ids[n] = run->rows.ids[i];
-            run->coarse[n++] = run->coarse[i];
-        }
-    run->rows.n_rows = n;
-    run->rows.ids = run->ids;
-    run->rows.vectors = run->rows.scales = NULL;
-    return DNS_OK;
-}
-
-/* What the selector says of each pair, where there is one. */
+/* What model and selector expect of each pair. */
 static dns_status judge(struct run *run)
 {
-    size_t n = run->rows.n_rows;
-    dns_status status = dns_alloc(&run->expected, n, sizeof *run->expected);
-    if (status == DNS_OK)
-        status = dns_searcher_expected(run->s, run->expected, run->coarse, n);
+    dns_status status = DNS_OK;
+    size_t n = run->ranked.n;
+    DNS_TRY(dns_alloc(&run->expected, n, sizeof *run->expected));
+    DNS_TRY(dns_searcher_expected(run->s, run->expected, run->ranked.scores, n));
+    if (!run->judged)
+        goto out;
     const dns_record *scalar = query_record(run->query, DNS_KIND_SELECTOR);
-    if (status != DNS_OK || !dns_searcher_has_selector(run->s) || scalar == NULL)
-        return status;
-    status = dns_alloc(&run->confidence, n, sizeof *run->confidence);
-    if (status == DNS_OK)
-        status = dns_searcher_confidence(run->s, run->confidence, run->snapshot,
-                                         *(const float *)scalar->data, &run->rows, run->coarse);
+    DNS_TRY(dns_alloc(&run->confidence, n, sizeof *run->confidence));
+    DNS_TRY(dns_searcher_confidence(run->s, run->confidence, run->snapshot,
+                                    *(const float *)scalar->data, run->ranked.ids,
+                                    run->ranked.scores, n));
+out:
     return status;
 }
 
@@ -156,29 +167,21 @@ static int by_id(const void *a, const void *b)
 static dns_status route(struct run *run)
 {
     dns_status status = DNS_OK;
-    size_t n = run->rows.n_rows;
-    dns_router_options router =
-        run->o->model_router ? dns_searcher_model_router(run->s) : run->o->router;
-    bool judged = run->confidence != NULL;
-    if (!judged && (router.router == DNS_ROUTER_SELECTOR || router.router == DNS_ROUTER_HYBRID)) {
-        if (!run->o->model_router)
-            DNS_FAIL(DNS_ERR_UNSUPPORTED,
-                     "router '%s' needs a selector, which this index or model lacks",
-                     dns_router_name(router.router));
-        router.router = DNS_ROUTER_COARSE;
-    }
-    run->answer->router = router.router;
-    run->n_routed = run->s->fine == DNS_FINE_NONE ? 0 : budget_pairs(run->o, n);
+    size_t n = run->ranked.n, wanted = budget_pairs(run->o, run->ranked.n_videos);
+    run->answer->router = run->router.router;
+    run->n_routed = run->s->fine == DNS_FINE_NONE ? 0 : wanted < n ? wanted : n;
     run->answer->n_wanted = run->n_routed;
     DNS_TRY(dns_alloc(&run->routed, run->n_routed, sizeof *run->routed));
     DNS_TRY(dns_alloc(&run->candidates, run->n_routed, sizeof *run->candidates));
-    const dns_router_input input = {
-        .n = n, .coarse = run->coarse, .confidence = run->confidence, .expected = run->expected};
+    const dns_router_input input = {.n = n,
+                                    .coarse = run->ranked.scores,
+                                    .confidence = run->confidence,
+                                    .expected = run->expected};
     if (run->n_routed > 0)
-        DNS_TRY(dns_router_choose(run->routed, run->n_routed, &input, &router));
+        DNS_TRY(dns_router_choose(run->routed, run->n_routed, &input, &run->router));
     for (size_t i = 0; i < run->n_routed; i++)
         run->candidates[i] =
-            (struct candidate){.id = run->rows.ids[run->routed[i]], .row = run->routed[i]};
+            (struct candidate){.id = run->ranked.ids[run->routed[i]], .row = run->routed[i]};
 out:
     return status;
 }
@@ -275,7 +278,7 @@ out:
 static dns_status rank_fine(struct run *run)
 {
     dns_status status = DNS_OK;
-    size_t n = run->rows.n_rows;
+    size_t n = run->ranked.n;
     const dns_record *query;
     DNS_TRY(dns_alloc(&run->fine, n, sizeof *run->fine));
     for (size_t i = 0; i < n; i++)
@@ -305,27 +308,25 @@ static dns_status run_stages(struct run *run)
     double start = dns_seconds();
     run->deadline = run->o->max_seconds > 0 ? start + run->o->max_seconds : INFINITY;
     DNS_TRY(dns_snapshot_open(&run->snapshot, run->s->store));
-    DNS_TRY(dns_searcher_rows(&run->rows, run->s, run->snapshot));
     a->generation = dns_snapshot_generation(run->snapshot);
+    DNS_TRY(choose_router(run));
     double opened = dns_seconds();
     DNS_TRY(rank_coarse(run));
-    DNS_TRY(leave_out(run));
-    a->n_videos = run->rows.n_rows;
     double ranked = dns_seconds();
     DNS_TRY(judge(run));
     DNS_TRY(route(run));
     double routed = dns_seconds();
     DNS_TRY(rank_fine(run));
-    const struct dns_scored scored = {.n = run->rows.n_rows,
-                                      .ids = run->rows.ids,
-                                      .coarse = run->coarse,
+    const struct dns_scored scored = {.n = run->ranked.n,
+                                      .ids = run->ranked.ids,
+                                      .coarse = run->ranked.scores,
                                       .expected = run->expected,
                                       .calibrated = dns_searcher_is_calibrated(run->s),
                                       .confidence = run->confidence,
                                       .fine = run->fine};
     DNS_TRY(dns_answer_fill(a, &scored, run->snapshot, run->query, run->o));
-    a->open_seconds = opened - start;
-    a->coarse_seconds = ranked - opened;
+    a->open_seconds = opened - start + run->ranked.open_seconds;
+    a->coarse_seconds = ranked - opened - run->ranked.open_seconds;
     a->route_seconds = routed - ranked;
     a->fine_seconds = dns_seconds() - routed;
 out:
@@ -345,12 +346,11 @@ dns_status dns_search(dns_answer **out, dns_searcher *searcher, const dns_query 
     else
         dns_answer_free(run.answer);
     dns_free(run.candidates);
-    dns_free(run.ids);
     dns_free(run.routed);
     dns_free(run.fine);
     dns_free(run.confidence);
     dns_free(run.expected);
-    dns_free(run.coarse);
+    dns_coarse_ranking_free(&run.ranked);
     dns_snapshot_close(run.snapshot);
     return status;
 }

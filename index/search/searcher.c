@@ -85,7 +85,8 @@ void dns_searcher_close(dns_searcher *s)
 {
     if (s == NULL)
         return;
-    dns_matrix_close(s->matrix);
+    for (size_t i = 0; i < DNS_MATRIX_COUNT; i++)
+        dns_matrix_close(s->matrices[i].matrix);
     dns_snapshot_close(s->query_snapshot);
     dns_fine_ranker_free(s->ranker);
     dns_selector_session_free(s->selector_session);
@@ -105,19 +106,20 @@ const char *dns_searcher_networks(const dns_searcher *s)
     return s->networks;
 }
 
-dns_status dns_searcher_rows(dns_matrix_rows *out, dns_searcher *s, const dns_snapshot *snapshot)
+dns_status dns_searcher_rows(dns_matrix_rows *out, dns_searcher *s, const dns_snapshot *snapshot,
+                             dns_matrix_id id)
 {
     uint64_t generation = dns_snapshot_generation(snapshot);
-    if (s->matrix == NULL || s->matrix_generation != generation) {
+    if (s->matrices[id].matrix == NULL || s->matrices[id].generation != generation) {
         const dns_matrix_options options = {.pool = s->pool};
-        dns_matrix_close(s->matrix);
-        s->matrix = NULL;
-        dns_status status = dns_matrix_open(&s->matrix, snapshot, DNS_MATRIX_COARSE, &options);
+        dns_matrix_close(s->matrices[id].matrix);
+        s->matrices[id].matrix = NULL;
+        dns_status status = dns_matrix_open(&s->matrices[id].matrix, snapshot, id, &options);
         if (status != DNS_OK)
             return status;
-        s->matrix_generation = generation;
+        s->matrices[id].generation = generation;
     }
-    *out = dns_matrix_get(s->matrix);
+    *out = dns_matrix_get(s->matrices[id].matrix);
     return DNS_OK;
 }
 

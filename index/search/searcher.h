@@ -21,17 +21,19 @@ struct dns_searcher {
     dns_selector_session *selector_session;
     dns_calibration *calibration;
     char *networks;
-    /* Coarse vectors at the state last searched; kept while the index does not change. */
-    dns_matrix *matrix;
-    uint64_t matrix_generation;
+    /* At the state last searched; kept while the index does not change. */
+    struct {
+        dns_matrix *matrix;
+        uint64_t generation;
+    } matrices[DNS_MATRIX_COUNT];
     /* The stored query last asked for. */
     dns_snapshot *query_snapshot;
     dns_record query_records[DNS_KIND_COUNT];
 };
 
-/* Coarse vectors at the state of `snapshot`. */
+/* A matrix at the state of `snapshot`; borrowed until the next call with a later one. */
 DNS_MUST_CHECK dns_status dns_searcher_rows(dns_matrix_rows *out, dns_searcher *s,
-                                            const dns_snapshot *snapshot);
+                                            const dns_snapshot *snapshot, dns_matrix_id id);
 
 /* Selector and calibration of the model, where index and model have them. */
 DNS_MUST_CHECK dns_status dns_searcher_load_judges(dns_searcher *s);
@@ -42,9 +44,10 @@ bool dns_searcher_has_selector(const dns_searcher *s);
 DNS_MUST_CHECK dns_status dns_searcher_expected(const dns_searcher *s, float *expected,
                                                 const float *coarse, size_t n);
 
-/* confidence [rows->n_rows] that the coarse score is wrong. Of the rows only ids may be read. */
+/* confidence [n] that the coarse score is wrong of the videos `ids`. */
 DNS_MUST_CHECK dns_status dns_searcher_confidence(dns_searcher *s, float *confidence,
                                                   const dns_snapshot *snapshot, float query_scalar,
-                                                  const dns_matrix_rows *rows, const float *coarse);
+                                                  const uint64_t *ids, const float *coarse,
+                                                  size_t n);
 
 #endif

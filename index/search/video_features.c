@@ -251,9 +251,9 @@ dns_status dns_stored_regions(float **x, size_t shape[3], bool *found, const dns
     }
     if (!*found)
         return DNS_OK;
-    size_t count = record.shape[0] * record.shape[1] * record.shape[2];
-    DNS_TRY(dns_alloc(x, count, sizeof **x));
     memcpy(shape, record.shape, 3 * sizeof *shape);
+    shape[0] = dns_record_frames(&record);
+    DNS_TRY(dns_alloc(x, shape[0], shape[1] * shape[2] * sizeof **x));
     status = record.kind == DNS_KIND_ARCHIVE ? dns_archive_unpack(*x, &record)
                                              : dns_record_to_f32(*x, &record);
 out:

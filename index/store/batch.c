@@ -166,9 +166,10 @@ static dns_status encode_all(slot slots[DNS_KIND_COUNT], size_t *bytes, const dn
         const dns_kind_rule *rule = dns_kind_rule_get(records[i].kind);
         if (records[i].kind == DNS_KIND_META)
             DNS_FAIL(DNS_ERR_ARG, "meta is given as dns_meta, not as a record");
-        if (meta != NULL && rule != NULL && rule->by_frame && records[i].shape[0] != meta->n_frames)
+        if (meta != NULL && rule != NULL && rule->by_frame &&
+            dns_record_frames(&records[i]) != meta->n_frames)
             DNS_FAIL(DNS_ERR_SHAPE, "%s: %zu frames in the %s record, %u in the video", meta->name,
-                     records[i].shape[0], rule->name, meta->n_frames);
+                     dns_record_frames(&records[i]), rule->name, meta->n_frames);
         DNS_TRY(encode(slots, bytes, batch, id, &records[i]));
     }
 out:

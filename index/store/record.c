@@ -17,7 +17,7 @@ enum {
     AT_RANK = 7,
     AT_ID = 8,
     AT_SHAPE = 16,
-    AT_RESERVED = 28,
+    AT_MERGED = 28,
     AT_PAYLOAD = 32,
     AT_MODEL = 40,
     AT_CHECKSUM = 56
@@ -28,14 +28,14 @@ static const char magic[4] = {'D', 'N', 'S', 'r'};
 #define ANY_FLOAT (1u << DNS_F32 | 1u << DNS_F16 | 1u << DNS_I8)
 
 static const dns_kind_rule rules[DNS_KIND_COUNT] = {
-    [DNS_KIND_META] = {"meta", 1, false, 1u << DNS_U8, true},
-    [DNS_KIND_COARSE] = {"coarse", 1, false, 1u << DNS_F32, false},
-    [DNS_KIND_CODES] = {"codes", 1, false, 1u << DNS_I8 | 1u << DNS_U8, false},
-    [DNS_KIND_SELECTOR] = {"selector", 1, false, 1u << DNS_F32, false},
-    [DNS_KIND_FINE_BINARY] = {"fine_binary", 3, true, 1u << DNS_U8, false},
-    [DNS_KIND_FINE_ATTENTION] = {"fine_attention", 3, true, ANY_FLOAT, false},
-    [DNS_KIND_REGIONS] = {"regions", 3, true, ANY_FLOAT, false},
-    [DNS_KIND_ARCHIVE] = {"archive", 3, true, 1u << DNS_I8, true},
+    [DNS_KIND_META] = {"meta", 1, false, false, 1u << DNS_U8, true},
+    [DNS_KIND_COARSE] = {"coarse", 1, false, false, 1u << DNS_F32, false},
+    [DNS_KIND_CODES] = {"codes", 1, false, false, 1u << DNS_I8 | 1u << DNS_U8, false},
+    [DNS_KIND_SELECTOR] = {"selector", 1, false, false, 1u << DNS_F32, false},
+    [DNS_KIND_FINE_BINARY] = {"fine_binary", 3, true, true, 1u << DNS_U8, false},
+    [DNS_KIND_FINE_ATTENTION] = {"fine_attention", 3, true, true, ANY_FLOAT, false},
+    [DNS_KIND_REGIONS] = {"regions", 3, true, true, ANY_FLOAT, false},
+    [DNS_KIND_ARCHIVE] = {"archive", 3, true, false, 1u << DNS_I8, true},
 };
 
 /* Numbers of the format, whatever order dns_dtype has. */
@@ -125,14 +125,39 @@ static bool has_scales(const dns_record *record)
     return record->dtype == DNS_I8 && !rules[record->kind].free_size;
 }
 
+/* Where the parts of a payload end; `runs` whether it has run lengths. */
+struct layout {
+    size_t data, scales, runs;
+};
+
+static bool lay_out(struct layout *out, const dns_record *record, bool runs)
+{
+    size_t rows;
+    if (!measure(record, &out->data, &rows))
+        return false;
+    if (rules[record->kind].free_size)
+        out->data = record->size;
+    out->scales = has_scales(record) ? round_up(out->data, 4) + 4 * rows : out->data;
+    out->runs = runs ? round_up(out->scales, 4) + 2 * record->shape[0] : out->scales;
+    return true;
+}
+
 size_t dns_record_payload_size(const dns_record *record)
 {
-    size_t data, rows;
+    struct layout l;
     if (rules[record->kind].free_size)
         return record->size;
-    if (!measure(record, &data, &rows))
-        return 0;
-    return has_scales(record) ? round_up(data, 4) + 4 * rows : data;
+    return lay_out(&l, record, record->runs != NULL) ? l.runs : 0;
+}
+
+size_t dns_record_frames(const dns_record *record)
+{
+    size_t n = 0;
+    if (record->runs == NULL)
+        return record->shape[0];
+    for (size_t i = 0; i < record->shape[0]; i++)
+        n += record->runs[i];
+    return n;
 }
 
 static dns_status check_shape(const dns_record *record)
@@ -151,6 +176,14 @@ static dns_status check_shape(const dns_record *record)
     return DNS_OK;
 }
 
+static bool runs_are_sound(const dns_record *record)
+{
+    for (size_t i = 0; i < record->shape[0]; i++)
+        if (record->runs[i] == 0)
+            return false;
+    return isfinite(record->merged) && record->merged >= 0;
+}
+
 /* ---- bytes ---- */
 
 static uint64_t checksum_of(const uint8_t *header, const uint8_t *payload, size_t size)
@@ -167,14 +200,16 @@ dns_status dns_record_encode(uint8_t **value, size_t *size, const dns_record *re
     if (status != DNS_OK)
         return status;
     const char *name = rules[record->kind].name;
-    size_t data, rows, payload = dns_record_payload_size(record);
-    measure(record, &data, &rows);
-    if (rules[record->kind].free_size)
-        data = record->size;
+    bool runs = record->runs != NULL;
+    struct layout l;
+    lay_out(&l, record, runs);
+    size_t payload = l.runs;
     if (record->data == NULL || (has_scales(record) && record->scales == NULL) ||
-        (record->size != 0 && record->size != data) || data == 0)
+        (record->size != 0 && record->size != l.data) || l.data == 0)
         return dns_status_set(DNS_ERR_ARG, "%s record: no data, no scales or not %zu bytes", name,
-                              data);
+                              l.data);
+    if (runs ? !rules[record->kind].merges || !runs_are_sound(record) : record->merged != 0)
+        return dns_status_set(DNS_ERR_ARG, "%s record: its run lengths are none", name);
     if (payload > UINT32_MAX - DNS_RECORD_HEADER - 8)
         return dns_status_set(DNS_ERR_LIMIT, "%s record of %zu bytes, at most 4 GiB are kept", name,
                               payload);
@@ -184,7 +219,7 @@ dns_status dns_record_encode(uint8_t **value, size_t *size, const dns_record *re
         return status;
     uint8_t *header = *value, *body = header + DNS_RECORD_HEADER;
     memcpy(header + AT_MAGIC, magic, sizeof magic);
-    header[AT_VERSION] = DNS_RECORD_VERSION;
+    header[AT_VERSION] = runs ? DNS_RECORD_WITH_RUNS : DNS_RECORD_VERSION;
     header[AT_KIND] = (uint8_t)record->kind;
     for (size_t i = 0; i < N_DTYPES; i++)
         if (dtypes[i].dtype == record->dtype)
@@ -193,11 +228,14 @@ dns_status dns_record_encode(uint8_t **value, size_t *size, const dns_record *re
     put_u64(header + AT_ID, record->id);
     for (size_t i = 0; i < record->rank; i++)
         put_u32(header + AT_SHAPE + 4 * i, (uint32_t)record->shape[i]);
+    memcpy(header + AT_MERGED, &record->merged, sizeof record->merged);
     put_u64(header + AT_PAYLOAD, payload);
     memcpy(header + AT_MODEL, record->model.bytes, sizeof record->model.bytes);
-    memcpy(body, record->data, data);
+    memcpy(body, record->data, l.data);
     if (has_scales(record))
-        memcpy(body + round_up(data, 4), record->scales, 4 * rows);
+        memcpy(body + round_up(l.data, 4), record->scales, l.scales - round_up(l.data, 4));
+    if (runs)
+        memcpy(body + round_up(l.scales, 4), record->runs, 2 * record->shape[0]);
     put_u64(header + AT_CHECKSUM, checksum_of(header, body, payload));
     *size = total;
     return DNS_OK;
@@ -215,12 +253,14 @@ dns_status dns_record_decode(dns_record *out, const uint8_t *value, size_t size,
         return DAMAGED("no record header");
     if (memcmp(value + AT_MAGIC, magic, sizeof magic) != 0)
         return DAMAGED("no record header");
-    if (value[AT_VERSION] > DNS_RECORD_VERSION)
+    if (value[AT_VERSION] > DNS_RECORD_WITH_RUNS)
         return dns_status_set(DNS_ERR_VERSION,
                               "%s record %s: format %d, this program reads up to %d",
-                              rules[kind].name, text, value[AT_VERSION], DNS_RECORD_VERSION);
-    if (value[AT_VERSION] != DNS_RECORD_VERSION || value[AT_KIND] != (uint8_t)kind ||
-        get_u64(value + AT_ID) != id || get_u32(value + AT_RESERVED) != 0)
+                              rules[kind].name, text, value[AT_VERSION], DNS_RECORD_WITH_RUNS);
+    bool runs = value[AT_VERSION] == DNS_RECORD_WITH_RUNS;
+    if (value[AT_VERSION] < DNS_RECORD_VERSION || (runs && !rules[kind].merges) ||
+        (!runs && get_u32(value + AT_MERGED) != 0) || value[AT_KIND] != (uint8_t)kind ||
+        get_u64(value + AT_ID) != id)
         return DAMAGED("its header belongs to another record or is damaged");
     bool known = false;
     for (size_t i = 0; i < N_DTYPES; i++)
@@ -234,19 +274,26 @@ dns_status dns_record_decode(dns_record *out, const uint8_t *value, size_t size,
     for (size_t i = 0; i < DNS_RECORD_RANK; i++)
         out->shape[i] = get_u32(value + AT_SHAPE + 4 * i);
     uint64_t payload = get_u64(value + AT_PAYLOAD);
-    size_t data, rows;
-    if (check_shape(out) != DNS_OK || !measure(out, &data, &rows))
+    memcpy(&out->merged, value + AT_MERGED, sizeof out->merged);
+    if (!isfinite(out->merged) || out->merged < 0)
         return DAMAGED("its header is damaged");
-    out->size = rules[kind].free_size ? (size_t)payload : data;
+    struct layout l;
+    out->size = rules[kind].free_size ? (size_t)payload : 0;
+    if (check_shape(out) != DNS_OK || !lay_out(&l, out, runs))
+        return DAMAGED("its header is damaged");
+    out->size = l.data;
     if (payload > size - DNS_RECORD_HEADER ||
-        size != round_up(DNS_RECORD_HEADER + (size_t)payload, 8) ||
-        payload != dns_record_payload_size(out) || payload == 0)
+        size != round_up(DNS_RECORD_HEADER + (size_t)payload, 8) || payload != l.runs ||
+        payload == 0)
         return DAMAGED("its size does not fit its shape");
 #undef DAMAGED
+    const uint8_t *body = value + DNS_RECORD_HEADER;
     out->header = value;
-    out->data = value + DNS_RECORD_HEADER;
+    out->data = body;
     if (has_scales(out))
-        out->scales = (const float *)(const void *)(value + DNS_RECORD_HEADER + round_up(data, 4));
+        out->scales = (const float *)(const void *)(body + round_up(l.data, 4));
+    if (runs)
+        out->runs = (const uint16_t *)(const void *)(body + round_up(l.scales, 4));
     memcpy(out->model.bytes, value + AT_MODEL, sizeof out->model.bytes);
     return DNS_OK;
 }
@@ -261,33 +308,44 @@ dns_status dns_record_check(const dns_record *record)
 {
     const uint8_t *payload = record->header + DNS_RECORD_HEADER;
     size_t size = (size_t)get_u64(record->header + AT_PAYLOAD);
-    if (checksum_of(record->header, payload, size) == get_u64(record->header + AT_CHECKSUM))
+    bool same = checksum_of(record->header, payload, size) == get_u64(record->header + AT_CHECKSUM);
+    if (same && (record->runs == NULL || runs_are_sound(record)))
         return DNS_OK;
     char text[17];
     dns_id_text(record->id, text);
-    return dns_status_set(DNS_ERR_CORRUPT, "%s record %s: checksum differs",
-                          rules[record->kind].name, text);
+    return dns_status_set(DNS_ERR_CORRUPT, "%s record %s: %s", rules[record->kind].name, text,
+                          same ? "an empty run of frames" : "checksum differs");
+}
+
+/* Stored elements [first, first + n) of rows of `dim`. */
+static void widen(float *out, const dns_record *record, size_t first, size_t n, size_t dim)
+{
+    if (record->dtype == DNS_F32)
+        memcpy(out, (const float *)record->data + first, n * sizeof *out);
+    for (size_t i = 0; record->dtype == DNS_F16 && i < n; i++)
+        out[i] = dns_f32_from_f16(((const uint16_t *)record->data)[first + i]);
+    for (size_t i = 0; record->dtype == DNS_I8 && i < n; i++)
+        out[i] = record->scales[(first + i) / dim] * ((const int8_t *)record->data)[first + i];
 }
 
 dns_status dns_record_to_f32(float *out, const dns_record *record)
 {
-    size_t bytes, rows;
+    size_t bytes, rows, dim = record->shape[record->rank - 1];
     if (rules[record->kind].free_size || record->dtype == DNS_U8 || !measure(record, &bytes, &rows))
         return dns_status_set(DNS_ERR_UNSUPPORTED, "%s record: its elements are no numbers",
                               rules[record->kind].name);
-    if (record->dtype == DNS_F32) {
-        memcpy(out, record->data, bytes);
-    } else if (record->dtype == DNS_F16) {
-        const uint16_t *half = record->data;
-        for (size_t i = 0; i < bytes / 2; i++)
-            out[i] = dns_f32_from_f16(half[i]);
-    } else {
-        const int8_t *codes = record->data;
-        size_t dim = bytes / rows;
-        for (size_t r = 0; r < rows; r++)
-            for (size_t i = 0; i < dim; i++)
-                out[r * dim + i] = record->scales[r] * (float)codes[r * dim + i];
+    if (record->runs == NULL) {
+        widen(out, record, 0, rows * dim, dim);
+        return DNS_OK;
     }
+    size_t n = rows / record->shape[0] * dim;
+    for (size_t i = 0; i < record->shape[0]; i++)
+        for (size_t k = 0; k < record->runs[i]; k++, out += n) {
+            if (k == 0)
+                widen(out, record, i * n, n, dim);
+            else
+                memcpy(out, out - n, n * sizeof *out);
+        }
     return DNS_OK;
 }
 

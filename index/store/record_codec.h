@@ -8,7 +8,8 @@
 typedef struct dns_kind_rule {
     const char *name;
     size_t rank;
-    bool by_frame;   /* shape[0] is T */
+    bool by_frame;   /* shape[0] is U */
+    bool merges;     /* may have runs */
     unsigned dtypes; /* a bit each, 1u << dns_dtype */
     bool free_size;  /* the payload's size does not follow from the shape */
 } dns_kind_rule;

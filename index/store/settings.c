@@ -43,9 +43,21 @@ dns_status dns_settings_check(const dns_store_settings *settings)
              (dns_kind_rule_get((dns_kind)k)->dtypes >> settings->dtype[k] & 1) == 0))
             return dns_status_set(DNS_ERR_ARG, "%s records cannot be kept as element type %d",
                                   dns_kind_name((dns_kind)k), (int)settings->dtype[k]);
+    if (settings->code_bits % 64 != 0 || settings->code_bits > 1 << 16)
+        return dns_status_set(DNS_ERR_ARG, "codes of %zu bits: a multiple of 64 is needed",
+                              settings->code_bits);
+    if (!(settings->merge >= 0 && settings->merge <= 2))
+        return dns_status_set(DNS_ERR_ARG, "frames merged up to a distance of %g, not in [0, 2]",
+                              (double)settings->merge);
     if (!settings->kept[DNS_KIND_META])
         return dns_status_set(DNS_ERR_ARG, "meta records are always kept");
     return DNS_OK;
+}
+
+/* Whether the settings need version 2 of the format. */
+static bool has_codec(const dns_store_settings *settings)
+{
+    return settings->code_bits != 0 || settings->merge != 0;
 }
 
 /* Over all that index.json says, in a form that does not depend on how it is written. */
@@ -64,6 +76,12 @@ static dns_status digest_of(dns_digest *digest, const dns_store *store)
         const char *dtype =
             store->settings.kept[k] ? dns_dtype_name(store->settings.dtype[k]) : "-";
         dns_hasher_add(hasher, dtype, strlen(dtype) + 1);
+    }
+    if (has_codec(&store->settings)) {
+        char text[64];
+        int n = snprintf(text, sizeof text, "code_bits %zu merge %.9g", store->settings.code_bits,
+                         (double)store->settings.merge);
+        dns_hasher_add(hasher, text, (size_t)n);
     }
     *digest = dns_hasher_digest(hasher);
     dns_hasher_free(hasher);
@@ -85,7 +103,7 @@ dns_status dns_settings_write(char **text, size_t *size, const dns_store *store)
     dns_json_writer w = dns_json_writer_to(stream, true);
     dns_json_begin_object(&w, NULL);
     dns_json_put_string(&w, "format", "dnsel-index");
-    dns_json_put_integer(&w, "version", DNS_INDEX_VERSION);
+    dns_json_put_integer(&w, "version", has_codec(settings) ? DNS_INDEX_VERSION : 1);
     dns_json_put_string(&w, "created_by", store->created_by);
     dns_digest_text(&store->identity, hex);
     dns_json_put_string(&w, "identity", hex);
@@ -103,6 +121,10 @@ dns_status dns_settings_write(char **text, size_t *size, const dns_store *store)
         if (settings->kept[k])
             dns_json_put_string(&w, dns_kind_name((dns_kind)k), dns_dtype_name(settings->dtype[k]));
     dns_json_end_object(&w);
+    if (settings->code_bits != 0)
+        dns_json_put_integer(&w, "code_bits", (int64_t)settings->code_bits);
+    if (settings->merge != 0)
+        dns_json_put_number(&w, "merge", (double)settings->merge, 9);
     dns_digest_text(&digest, hex);
     dns_json_put_string(&w, "digest", hex);
     dns_json_end_object(&w);
@@ -145,7 +167,11 @@ dns_status dns_settings_parse(dns_store *store, const char *text, size_t size, c
     const char *name = dns_json_string(dns_json_get(model, "name"), "");
     const char *mode = dns_json_string(dns_json_get(sampling, "mode"), "");
     settings.fps = dns_json_number(dns_json_get(sampling, "fps"), 0);
-    if (version < 1 || strlen(name) >= DNS_MODEL_NAME || strlen(mode) >= DNS_SAMPLING_NAME ||
+    int64_t code_bits = dns_json_integer(dns_json_get(root, "code_bits"), 0);
+    settings.code_bits = code_bits > 0 ? (size_t)code_bits : 0;
+    settings.merge = (float)dns_json_number(dns_json_get(root, "merge"), 0);
+    if (version < 1 || code_bits < 0 || strlen(name) >= DNS_MODEL_NAME ||
+        strlen(mode) >= DNS_SAMPLING_NAME ||
         !dns_digest_parse(&store->identity, dns_json_string(dns_json_get(root, "identity"), "")) ||
         !dns_digest_parse(&settings.model, dns_json_string(dns_json_get(model, "digest"), "")) ||
         !dns_digest_parse(&written, dns_json_string(dns_json_get(root, "digest"), "")))

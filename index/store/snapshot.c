@@ -465,6 +465,8 @@ dns_status dns_snapshot_stat(dns_store_stat *out, const dns_snapshot *snapshot)
         while ((status = dns_cursor_next(&record, cursor)) == DNS_OK) {
             out->kinds[k].bytes += DNS_RECORD_HEADER + dns_record_payload_size(&record);
             dns_meta meta;
+            if (dns_kind_rule_get((dns_kind)k)->by_frame)
+                out->kinds[k].n_frames += record.shape[0];
             if (k != DNS_KIND_META)
                 continue;
             DNS_TRY(dns_meta_decode(&meta, &record));

@@ -546,14 +546,15 @@ const char *dns_store_created_by(const dns_store *store)
     return store->created_by;
 }
 
-dns_status dns_store_set_kept(dns_store *store, const bool kept[DNS_KIND_COUNT],
-                              const dns_dtype dtype[DNS_KIND_COUNT])
+dns_status dns_store_set_kept(dns_store *store, const dns_store_settings *wanted)
 {
     if (store->mode != DNS_STORE_WRITE)
         return dns_status_set(DNS_ERR_ARG, "%s: opened for reading", store->directory);
     dns_store_settings before = store->settings;
-    memcpy(store->settings.kept, kept, sizeof before.kept);
-    memcpy(store->settings.dtype, dtype, sizeof before.dtype);
+    memcpy(store->settings.kept, wanted->kept, sizeof before.kept);
+    memcpy(store->settings.dtype, wanted->dtype, sizeof before.dtype);
+    store->settings.code_bits = wanted->code_bits;
+    store->settings.merge = wanted->merge;
     dns_status status = dns_settings_check(&store->settings);
     if (status == DNS_OK)
         status = write_settings(store);

@@ -10,7 +10,8 @@
 #include "dnsel/store.h"
 #include "pages.h"
 
-enum { DNS_INDEX_VERSION = 1, DNS_STORE_MAPPINGS = 48 };
+/* Version 2: with code_bits or merge, which are written only when they are not 0. */
+enum { DNS_INDEX_VERSION = 2, DNS_STORE_MAPPINGS = 48 };
 
 /* Names of the trees beside those of the kinds. */
 #define DNS_TREE_STATE "state"

@@ -91,7 +91,7 @@ static void check_record(checker *c, const dns_record *record)
     if (bsearch(&record->id, c->ids, c->n_ids, sizeof *c->ids, compare_ids) == NULL)
         tell(c, DNS_VERIFY_REPAIRABLE, &record->id, kind, "belongs to no video");
     else if (rule->by_frame && dns_snapshot_meta(&meta, c->snapshot, record->id) == DNS_OK &&
-             meta.n_frames != record->shape[0])
+             meta.n_frames != dns_record_frames(record))
         tell(c, DNS_VERIFY_CORRUPT, &record->id, kind,
              "has another number of frames than its video");
 }

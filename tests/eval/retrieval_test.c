@@ -66,6 +66,10 @@ static void budgets_lead_from_coarse_to_fine(void **state)
     assert_true(fabs((crop->map.mean + blur->map.mean) / 2 - all->map.mean) < 1e-12);
     assert_true(all->map.low <= all->map.mean && all->map.mean <= all->map.high);
     assert_true(fabs(all->loss.mean - (1 - all->map.mean)) < 1e-12);
+    double sum = 0;
+    for (size_t q = 0; q < QUERIES; q++)
+        sum += dns_retrieval_precisions(r, DNS_RANKER_COARSE, 0)[q];
+    assert_true(fabs(sum / QUERIES - all->map.mean) < 1e-12);
     dns_retrieval_free(r);
 }
 

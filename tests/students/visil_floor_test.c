@@ -57,8 +57,11 @@ static struct stored store(dns_visil_session *session, const dns_visil *net, con
     assert_ok(dns_alloc(&s.data, dns_visil_bytes(net, n_frames, REGIONS, dtype), 1));
     assert_ok(dns_alloc(&s.scales, n_frames * REGIONS, sizeof *s.scales));
     assert_ok(dns_visil_index(session, s.data, s.scales, x, n_frames, REGIONS, dtype));
-    s.video =
-        (dns_visil_video){dtype, n_frames, REGIONS, s.data, dtype == DNS_I8 ? s.scales : NULL};
+    s.video = (dns_visil_video){.dtype = dtype,
+                                .n_frames = n_frames,
+                                .n_regions = REGIONS,
+                                .data = s.data,
+                                .scales = dtype == DNS_I8 ? s.scales : NULL};
     return s;
 }
 

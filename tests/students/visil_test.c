@@ -58,7 +58,11 @@ static struct stored store(dns_visil_session *session, const dns_visil *net, con
     assert_ok(dns_alloc(&s.data, dns_visil_bytes(net, n_frames, REGIONS, dtype), 1));
     assert_ok(dns_alloc(&s.scales, n * REGIONS, sizeof *s.scales));
     assert_ok(dns_visil_index(session, s.data, s.scales, x, n_frames, REGIONS, dtype));
-    s.video = (dns_visil_video){dtype, n, REGIONS, s.data, dtype == DNS_I8 ? s.scales : NULL};
+    s.video = (dns_visil_video){.dtype = dtype,
+                                .n_frames = n,
+                                .n_regions = REGIONS,
+                                .data = s.data,
+                                .scales = dtype == DNS_I8 ? s.scales : NULL};
     return s;
 }
 
@@ -233,6 +237,157 @@ static void scores_follow_the_rule(void **state)
             }
         }
     }
+    dns_free(x);
+    dns_free(y);
+}
+
+/* ---- merged frames, shorter codes ---- */
+
+enum { STORED = 11 };
+static const uint16_t lengths[STORED] = {1, 3, 1, 7, 2, 1, 1, 9, 1, 4, 2};
+
+/* x with each frame repeated as often as it stands for; *n_frames of them. */
+static float *repeat(size_t *n_frames, const float *x)
+{
+    float *out = NULL;
+    size_t frame = REGIONS * DIM, n = 0;
+    assert_ok(dns_alloc(&out, 32 * frame, sizeof *out));
+    for (size_t i = 0; i < STORED; i++)
+        for (size_t k = 0; k < lengths[i]; k++, n++)
+            memcpy(out + n * frame, x + i * frame, frame * sizeof *out);
+    *n_frames = n;
+    return out;
+}
+
+static void merged_frames_score_as_repeated_ones_to_the_bit(void **state)
+{
+    (void)state;
+    static const struct {
+        const dns_visil_shape *shape;
+        dns_dtype dtype;
+        dns_region_step regions;
+    } cases[] = {{&attention_shape, DNS_F32, DNS_REGIONS_CHAMFER},
+                 {&attention_shape, DNS_F16, DNS_REGIONS_SAME},
+                 {&attention_shape, DNS_I8, DNS_REGIONS_CHAMFER},
+                 {&attention_shape, DNS_I8, DNS_REGIONS_SYMMETRIC},
+                 {&binary_shape, DNS_U8, DNS_REGIONS_CHAMFER},
+                 {&binary_shape, DNS_U8, DNS_REGIONS_SAME},
+                 {&binary_shape, DNS_U8, DNS_REGIONS_SYMMETRIC}};
+    float *x = make_video(71, STORED), *y = make_video(72, STORED);
+    size_t n;
+    float *long_x = repeat(&n, x), *long_y = repeat(&n, y);
+    for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
+        dns_similarity_rule rule = {DNS_DIRECTION_QUERY, cases[c].regions};
+        dns_visil *net = make_net(cases[c].shape, rule, false);
+        dns_visil_session *session = NULL;
+        assert_ok(dns_visil_session_create(&session, net));
+        struct stored q = store(session, net, x, STORED, cases[c].dtype);
+        struct stored t = store(session, net, y, STORED, cases[c].dtype);
+        struct stored long_q = store(session, net, long_x, n, cases[c].dtype);
+        struct stored long_t = store(session, net, long_y, n, cases[c].dtype);
+        q.video.runs = t.video.runs = lengths;
+        for (size_t chunk = 5; chunk < 100; chunk += 6) {
+            dns_visil_set_chunk(session, chunk);
+            float whole = score(session, &long_q, &long_t);
+            assert_true(score(session, &q, &t) == whole);
+            assert_true(score(session, &q, &long_t) == whole);
+            assert_true(score(session, &long_q, &t) == whole);
+            float above;
+            assert_ok(dns_visil_set_query(session, &q.video));
+            assert_ok(dns_visil_compare_above(session, &above, whole, &t.video));
+            assert_true(above == whole);
+            assert_ok(dns_visil_compare_above(session, &above, whole + 0.01F, &t.video));
+            assert_true(above == whole || above == -INFINITY);
+            assert_true(score(session, &long_t, &q) == score(session, &t, &long_q));
+        }
+        drop(&q);
+        drop(&t);
+        drop(&long_q);
+        drop(&long_t);
+        dns_visil_session_free(session);
+        dns_visil_free(net);
+    }
+    dns_free(x);
+    dns_free(y);
+    dns_free(long_x);
+    dns_free(long_y);
+}
+
+/* Its codes cut to the first `bits`. */
+static struct stored cut(const struct stored *s, size_t bits)
+{
+    struct stored out = {.video = s->video};
+    size_t rows = s->video.n_frames * REGIONS;
+    assert_ok(dns_alloc(&out.data, rows, bits / 8));
+    for (size_t i = 0; i < rows; i++)
+        memcpy((char *)out.data + i * bits / 8, (char *)s->data + i * BITS / 8, bits / 8);
+    out.video.data = out.data;
+    out.video.row_bytes = bits / 8;
+    return out;
+}
+
+static void codes_are_compared_by_the_bits_that_both_have(void **state)
+{
+    (void)state;
+    float *x = make_video(81, 24), *y = make_video(82, 30);
+    for (int symmetric = 0; symmetric < 2; symmetric++)
+        for (size_t bits = 64 - 40 * (size_t)symmetric; bits < BITS; bits *= 3) {
+            dns_similarity_rule rule = {DNS_DIRECTION_QUERY,
+                                        symmetric ? DNS_REGIONS_SYMMETRIC : DNS_REGIONS_CHAMFER};
+            dns_visil_shape narrow_shape = binary_shape;
+            narrow_shape.code_bits = bits;
+            dns_visil *net = make_net(&binary_shape, rule, false);
+            dns_visil *narrow = make_net(&narrow_shape, rule, false);
+            dns_visil_session *session = NULL, *narrow_session = NULL;
+            assert_ok(dns_visil_session_create(&session, net));
+            assert_ok(dns_visil_session_create(&narrow_session, narrow));
+            struct stored q = store(session, net, x, 24, DNS_U8);
+            struct stored t = store(session, net, y, 30, DNS_U8);
+            struct stored short_q = cut(&q, bits), short_t = cut(&t, bits);
+            float all = score(session, &q, &t);
+            float expected = score(narrow_session, &short_q, &short_t);
+            assert_true(all != expected);
+            assert_true(score(session, &short_q, &short_t) == expected);
+            assert_true(score(session, &short_q, &t) == expected);
+            assert_true(score(session, &q, &short_t) == expected);
+            float again;
+            dns_visil_session *borrower = NULL;
+            assert_ok(dns_visil_session_create(&borrower, net));
+            dns_visil_borrow_query(borrower, session);
+            assert_ok(dns_visil_compare(borrower, &again, &short_t.video));
+            assert_true(again == expected);
+            assert_ok(dns_visil_compare(borrower, &again, &t.video));
+            assert_true(again == all);
+            dns_visil_session_free(borrower);
+            assert_ok(dns_visil_compare(session, &again, &t.video));
+            assert_true(again == all);
+            /* Weights, too: their first ones, made to add up to 1 again. */
+            struct stored weights = store(session, net, x, 24, DNS_F32), few = weights;
+            assert_ok(dns_alloc(&few.data, 24 * REGIONS * bits, sizeof(float)));
+            for (size_t i = 0; i < 24 * REGIONS; i++) {
+                const float *from = (const float *)weights.data + i * BITS;
+                float *to = (float *)few.data + i * bits, sum = 0;
+                for (size_t k = 0; k < bits; k++)
+                    sum += fabsf(from[k]);
+                for (size_t k = 0; k < bits; k++)
+                    to[k] = from[k] / sum;
+            }
+            few.video.data = few.data;
+            assert_true(score(session, &weights, &short_t) ==
+                        score(narrow_session, &few, &short_t));
+            dns_free(few.data);
+            drop(&weights);
+            q.video.row_bytes = BITS / 8;
+            assert_status(dns_visil_set_query(narrow_session, &q.video), DNS_ERR_SHAPE);
+            drop(&q);
+            drop(&t);
+            drop(&short_q);
+            drop(&short_t);
+            dns_visil_session_free(session);
+            dns_visil_session_free(narrow_session);
+            dns_visil_free(net);
+            dns_visil_free(narrow);
+        }
     dns_free(x);
     dns_free(y);
 }
@@ -608,6 +763,8 @@ int main(void)
         cmocka_unit_test(what_cannot_be_stored_or_compared_is_refused),
         cmocka_unit_test(long_targets_are_the_mean_of_their_chunks),
         cmocka_unit_test(scores_follow_the_rule),
+        cmocka_unit_test(merged_frames_score_as_repeated_ones_to_the_bit),
+        cmocka_unit_test(codes_are_compared_by_the_bits_that_both_have),
         cmocka_unit_test(training_sees_the_scores_that_a_session_gives),
         cmocka_unit_test(padding_changes_only_lengths_that_are_no_multiple_of_four),
         cmocka_unit_test(batches_that_contradict_themselves_are_refused),

@@ -17,7 +17,7 @@
 struct settings {
     const char *model, *rerank, *resume;
     size_t k, jobs;
-    int fine, router;
+    int fine, router, scan;
     double min_score, max_ms, max_seconds, max_loss;
     bool all, json, ndjson, csv, null, exclude_self;
 };
@@ -44,6 +44,7 @@ static dns_status open_work(struct work *w, const char *directory)
     dns_status status = DNS_OK;
     w->options = dns_search_options_default();
     w->options.k = s->k;
+    w->options.scan = (dns_coarse_scan)s->scan;
     w->options.min_score = s->min_score;
     w->options.max_seconds = s->max_ms / 1000;
     w->options.exclude_self = s->exclude_self;
@@ -284,6 +285,12 @@ static const dns_option options[] = {
      .offset = AT(fine),
      .choices = "auto|attention|binary|regions|none",
      .help = "what compares them: auto is the best that the index keeps"},
+    {.name = "scan",
+     .kind = DNS_OPTION_CHOICE,
+     .offset = AT(scan),
+     .choices = "auto|exact|int8|codes",
+     .help = "how the best by coarse vectors are found: all vectors as they are, or a few times "
+             "as many by rounded ones and those exactly; auto is the fastest without loss"},
     {.name = "max-ms",
      .kind = DNS_OPTION_NUMBER,
      .offset = AT(max_ms),

@@ -54,6 +54,9 @@ static void put_json(dns_query_output *o, const char *query, const dns_answer *a
     dns_json_put_number(w, "route_ms", 1e3 * a->route_seconds, 4);
     dns_json_put_number(w, "fine_ms", 1e3 * a->fine_seconds, 4);
     dns_json_put_integer(w, "videos", (int64_t)a->n_videos);
+    dns_json_put_string(w, "scan", dns_coarse_scan_name(a->scan));
+    dns_json_put_string(w, "scan_note", a->scan_note[0] != '\0' ? a->scan_note : NULL);
+    dns_json_put_integer(w, "scored", (int64_t)a->n_scored);
     dns_json_put_integer(w, "pairs", (int64_t)a->n_pairs);
     dns_json_put_integer(w, "pairs_wanted", (int64_t)a->n_wanted);
     dns_json_put_integer(w, "pairs_planned", (int64_t)a->n_planned);
@@ -95,10 +98,10 @@ static void put_text(dns_query_output *o, const char *query, const dns_answer *a
         printf("       nothing found\n");
     if (!o->quiet)
         printf(
-            "       %zu videos ranked, %zu of %zu compared finely (router %s): query %.0f ms, open "
-            "%.1f ms, coarse %.1f ms, "
-            "fine %.1f ms\n",
-            a->n_videos, a->n_pairs, a->n_wanted, dns_router_name(a->router), 1e3 * embed_seconds,
+            "       %zu videos ranked (scan %s%s%s), %zu of %zu compared finely (router %s): query "
+            "%.0f ms, open %.1f ms, coarse %.1f ms, fine %.1f ms\n",
+            a->n_videos, dns_coarse_scan_name(a->scan), a->scan_note[0] != '\0' ? ": " : "",
+            a->scan_note, a->n_pairs, a->n_wanted, dns_router_name(a->router), 1e3 * embed_seconds,
             1e3 * a->open_seconds, 1e3 * (a->coarse_seconds + a->route_seconds),
             1e3 * a->fine_seconds);
 }

@@ -94,6 +94,10 @@ DNS_API const char *dns_retrieval_edit(const dns_retrieval *retrieval, size_t ed
 DNS_API const dns_retrieval_figures *
 dns_retrieval_get(const dns_retrieval *retrieval, dns_ranker ranker, size_t budget, size_t edit);
 
+/* Average precision of every query, in their order; NULL when the ranker was left out. */
+DNS_API const double *dns_retrieval_precisions(const dns_retrieval *retrieval, dns_ranker ranker,
+                                               size_t budget);
+
 /* Area under mAP(share) from 0 to 0.3, divided by 0.3; of all queries. */
 DNS_API double dns_retrieval_area(const dns_retrieval *retrieval, dns_ranker ranker);
 

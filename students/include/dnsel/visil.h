@@ -97,12 +97,15 @@ DNS_API void dns_visil_project(dns_visil *net);
 
 /* What is stored of a video: weighted region vectors [n_frames, n_regions, dim] as F32, F16, or I8
  * with one scale a region (x = scale * i8); or codes as U8, dns_code_bytes(code_bits) a region.
- * Rows of the last dimension are dense. */
+ * Rows of the last dimension are dense. Frames that stand for several are compared once and count
+ * as often: to the bit as if they were repeated. */
 typedef struct dns_visil_video {
     dns_dtype dtype;
-    size_t n_frames, n_regions;
+    size_t n_frames, n_regions; /* stored frames */
     const void *data;
-    const float *scales; /* [n_frames, n_regions], I8 only */
+    const float *scales;  /* [n_frames, n_regions], I8 only */
+    size_t row_bytes;     /* of a code; fewer than the network makes: its first bits. 0: all */
+    const uint16_t *runs; /* [n_frames] frames that each stands for; NULL: itself (dnsel/runs.h) */
 } dns_visil_video;
 
 /* Scratch for one thread at a time. */
@@ -140,8 +143,8 @@ DNS_API DNS_MUST_CHECK dns_status dns_visil_index(dns_visil_session *session, vo
                                                   size_t n_regions, dns_dtype dtype);
 
 /* The query of the comparisons that follow; its data must stay until the next one. It is prepared
- * for targets of its own form. Errors: DNS_ERR_SHAPE below 4 frames, DNS_ERR_ARG for a dtype that
- * the network does not make. */
+ * for targets of its own form. Errors: DNS_ERR_SHAPE below 4 frames or for codes longer than the
+ * network's, DNS_ERR_ARG for a dtype that the network does not make. */
 DNS_API DNS_MUST_CHECK dns_status dns_visil_set_query(dns_visil_session *session,
                                                       const dns_visil_video *query);
 
@@ -152,8 +155,9 @@ DNS_API void dns_visil_borrow_query(dns_visil_session *session, const dns_visil_
 /*
  * *score = s(query, target) in [-1, 1]. A target longer than a chunk is cut into chunks of 2048
  * frames; those shorter than 4 frames are left out, and the score is the mean over the others; the
- * query is never cut. Errors: DNS_ERR_SHAPE below 4 frames or when the regions are not as many as
- * the query's; DNS_ERR_ARG without a query or for the dtype.
+ * query is never cut. Of codes of different lengths the first bits are compared that both have.
+ * Errors: DNS_ERR_SHAPE as there or when the regions are not as many as the query's; DNS_ERR_ARG
+ * without a query or for the dtype.
  */
 DNS_API DNS_MUST_CHECK dns_status dns_visil_compare(dns_visil_session *session, float *score,
                                                     const dns_visil_video *target);

@@ -110,13 +110,14 @@ static void training_helps_pictures_not_seen(void **state)
     dns_whitening_free(trained);
 }
 
-static void no_steps_are_the_pca(void **state)
+static void no_rate_is_the_pca(void **state)
 {
     (void)state;
     dns_whitening *pca, *trained, *none;
     dns_projection_training_options o = short_training();
     const dns_picture_part all = {0};
-    o.steps = 0;
+    o.steps = 1;
+    o.rate = 0;
     assert_ok(dns_whitening_cut(&pca, wide, OUT));
     assert_status(dns_whitening_cut(&none, wide, WIDE + 1), DNS_ERR_ARG);
     assert_null(none);
@@ -199,7 +200,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(folds_keep_scenes_together),
         cmocka_unit_test(training_helps_pictures_not_seen),
-        cmocka_unit_test(no_steps_are_the_pca),
+        cmocka_unit_test(no_rate_is_the_pca),
         cmocka_unit_test(threads_and_interruptions_change_nothing),
         cmocka_unit_test(a_checkpoint_between_steps_is_exact),
     };

@@ -338,14 +338,14 @@ static void rescore_gives_what_the_exact_scan_gives(void **state)
     assert_ok(dns_scan_search(hits, &n_found, &by_code, query_code, 1, ROWS, NULL));
     assert_true(hits[0].row == 42 && hits[0].score == 1.0f);
     struct exact_vectors exact = {vectors, DIM, 0, DNS_NO_ROW};
-    assert_ok(dns_scan_rescore(hits, n_found, query, DIM, fetch, &exact));
+    assert_ok(dns_scan_rescore(hits, &n_found, query, DIM, fetch, &exact));
     assert_int_equal(exact.n_fetched, ROWS);
     same_hits(hits, expected, ROWS);
     exact.missing = hits[5].row;
-    assert_status(dns_scan_rescore(hits, n_found, query, DIM, fetch, &exact), DNS_ERR_NOTFOUND);
+    assert_status(dns_scan_rescore(hits, &n_found, query, DIM, fetch, &exact), DNS_ERR_NOTFOUND);
     exact.missing = DNS_NO_ROW;
     vectors[17 * DIM] = NAN;
-    assert_status(dns_scan_rescore(hits, n_found, query, DIM, fetch, &exact), DNS_ERR_RANGE);
+    assert_status(dns_scan_rescore(hits, &n_found, query, DIM, fetch, &exact), DNS_ERR_RANGE);
     dns_free(vectors);
 }
 

@@ -219,7 +219,7 @@ static void what_cannot_be_done_is_refused_untouched(void **state)
     assert_ok(dns_tiers_plan_make(&plan, store, &to));
     assert_int_equal(plan.n_homeless, ROWS);
     assert_status(dns_tiers_run(&report, store, model, &to, &options), DNS_ERR_UNSUPPORTED);
-    assert_non_null(strstr(dns_status_message(), "neither archive nor regions"));
+    assert_non_null(strstr(dns_status_message(), "neither archive nor whole regions"));
     dns_digest after = contents(store);
     assert_true(dns_digest_equal(&before, &after));
     assert_false(dns_store_settings_get(store)->kept[DNS_KIND_CODES]);

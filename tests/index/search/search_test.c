@@ -171,6 +171,36 @@ static void everything_compared_is_ranked_by_the_fine_score(void **state)
     dns_searcher_close(searcher);
 }
 
+/* Only the best by coarse score are looked at when no more can be in the answer. */
+static void a_short_list_is_the_beginning_of_the_long_one(void **state)
+{
+    (void)state;
+    dns_searcher *searcher = open_searcher(NULL, DNS_FINE_AUTO);
+    static const size_t budgets[] = {0, 1, 7, 30, VIDEOS};
+    for (size_t b = 0; b < sizeof budgets / sizeof budgets[0]; b++)
+        for (size_t k = 1; k < VIDEOS; k += 6) {
+            dns_search_options options = dns_search_options_default();
+            options.budget = DNS_BUDGET_COUNT;
+            options.amount = (double)budgets[b];
+            options.k = 0;
+            dns_answer *all = ask(searcher, VIDEOS, &options);
+            options.k = k;
+            dns_answer *some = ask(searcher, VIDEOS, &options);
+            assert_int_equal(all->n_scored, VIDEOS);
+            assert_true(some->n_scored <= VIDEOS && some->n_scored >= k);
+            assert_int_equal(some->n_videos, VIDEOS);
+            assert_int_equal(some->n_pairs, all->n_pairs);
+            assert_int_equal(some->n_results, k);
+            for (size_t i = 0; i < k; i++) {
+                assert_int_equal(some->results[i].id, all->results[i].id);
+                assert_true(some->results[i].score == all->results[i].score);
+            }
+            dns_answer_free(all);
+            dns_answer_free(some);
+        }
+    dns_searcher_close(searcher);
+}
+
 static void budgets_decide_how_many_are_compared(void **state)
 {
     (void)state;
@@ -469,6 +499,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(everything_compared_is_ranked_by_the_fine_score),
+        cmocka_unit_test(a_short_list_is_the_beginning_of_the_long_one),
         cmocka_unit_test(budgets_decide_how_many_are_compared),
         cmocka_unit_test(coarse_alone_is_the_order_of_cosines),
         cmocka_unit_test(threads_and_k_change_nothing_else),

@@ -107,6 +107,15 @@ static void parse_record(const uint8_t *bytes, size_t size)
         volatile uint8_t sum = 0;
         for (size_t i = 0; i < record.size; i++)
             sum ^= ((const uint8_t *)record.data)[i];
+        size_t n_frames = record.rank == 3 ? dns_record_frames(&record) : 0;
+        if (n_frames > 0 && n_frames < 1000 && record.size < 100000 && record.dtype != DNS_U8 &&
+            k != DNS_KIND_ARCHIVE) {
+            float *x;
+            assert_ok(dns_alloc(&x, n_frames * record.shape[1], record.shape[2] * sizeof *x));
+            if (dns_record_to_f32(x, &record) != DNS_OK)
+                sum++;
+            dns_free(x);
+        }
         for (size_t r = 0; record.scales != NULL && r < record.size / record.shape[record.rank - 1];
              r++)
             sum ^= (uint8_t)(record.scales[r] > 0);
@@ -148,6 +157,18 @@ static void damaged_records_are_refused_without_harm(void **state)
     assert_ok(dns_record_encode(&value, &size, &record));
     test_fuzz(value, size, 20000, parse_record);
     dns_free(value);
+    int8_t codes[96];
+    float scales[6] = {1, 2, 3, 4, 5, 6};
+    uint16_t runs[2] = {3, 1};
+    memset(codes, 5, sizeof codes);
+    record.dtype = DNS_I8;
+    record.data = codes;
+    record.scales = scales;
+    record.runs = runs;
+    record.merged = 0.25f;
+    assert_ok(dns_record_encode(&value, &size, &record));
+    test_fuzz(value, size, 20000, parse_record);
+    dns_free(value);
     dns_meta meta = {
         .name = "row 17", .path = "/b.mp4", .imported = true, .n_frames = 2, .frame_times = times};
     assert_ok(dns_meta_encode(&payload, &payload_size, &meta));
@@ -169,6 +190,79 @@ static void damaged_records_are_refused_without_harm(void **state)
     test_fuzz(value, size, 20000, parse_record);
     dns_free(value);
     dns_free(block);
+}
+
+/* Also of an odd number of bytes, so that every part must be brought to its place. */
+static void merged_frames_come_back_with_their_lengths(void **state)
+{
+    (void)state;
+    int8_t codes[3 * 5] = {1, 2, 3, 4, 5, -1, -2, -3, -4, -5, 7, 7, 7, 7, 7};
+    float scales[3] = {1, 0.5f, 2}, x[7 * 5];
+    uint16_t runs[3] = {2, 1, 4};
+    dns_record record = {.kind = DNS_KIND_REGIONS,
+                         .dtype = DNS_I8,
+                         .rank = 3,
+                         .shape = {3, 1, 5},
+                         .data = codes,
+                         .scales = scales,
+                         .runs = runs,
+                         .merged = 0.125f,
+                         .id = 5};
+    uint8_t *value, *copy;
+    size_t size;
+    dns_record got;
+    assert_int_equal(dns_record_payload_size(&record), 16 + 12 + 6);
+    assert_ok(dns_record_encode(&value, &size, &record));
+    assert_int_equal(value[4], DNS_RECORD_WITH_RUNS);
+    assert_memory_equal(value + 28, &record.merged, 4);
+    assert_memory_equal(value + 64 + 28, runs, sizeof runs);
+    assert_ok(dns_record_decode(&got, value, size, DNS_KIND_REGIONS, 5));
+    assert_ok(dns_record_check(&got));
+    assert_memory_equal(got.runs, runs, sizeof runs);
+    assert_true(got.merged == 0.125f && got.size == sizeof codes);
+    assert_int_equal(dns_record_frames(&got), 7);
+    assert_ok(dns_record_to_f32(x, &got));
+    static const size_t from[7] = {0, 0, 1, 2, 2, 2, 2};
+    for (size_t t = 0; t < 7; t++)
+        for (size_t k = 0; k < 5; k++)
+            assert_true(x[t * 5 + k] == scales[from[t]] * codes[from[t] * 5 + k]);
+
+    /* A sound checksum does not make an empty run right. */
+    assert_ok(dns_alloc(&copy, size, 1));
+    memcpy(copy, value, size);
+    memset(copy + 64 + 28, 0, 2);
+    uint64_t parts[2] = {dns_checksum(copy, 56), dns_checksum(copy + 64, 34)};
+    uint64_t checksum = dns_checksum(parts, sizeof parts);
+    memcpy(copy + 56, &checksum, 8);
+    assert_ok(dns_record_decode(&got, copy, size, DNS_KIND_REGIONS, 5));
+    assert_status(dns_record_check(&got), DNS_ERR_CORRUPT);
+    copy[4] = DNS_RECORD_VERSION; /* with a distance, without lengths */
+    assert_status(dns_record_decode(&got, copy, size, DNS_KIND_REGIONS, 5), DNS_ERR_CORRUPT);
+    memcpy(copy, value, size);
+    const float none = NAN;
+    memcpy(copy + 28, &none, 4);
+    assert_status(dns_record_decode(&got, copy, size, DNS_KIND_REGIONS, 5), DNS_ERR_CORRUPT);
+    copy[4] = DNS_RECORD_WITH_RUNS + 1;
+    assert_status(dns_record_decode(&got, copy, size, DNS_KIND_REGIONS, 5), DNS_ERR_VERSION);
+    dns_free(copy);
+    dns_free(value);
+
+    runs[1] = 0;
+    assert_status(dns_record_encode(&value, &size, &record), DNS_ERR_ARG);
+    runs[1] = 1;
+    record.merged = -1;
+    assert_status(dns_record_encode(&value, &size, &record), DNS_ERR_ARG);
+    record.runs = NULL;
+    record.merged = 0.5f;
+    assert_status(dns_record_encode(&value, &size, &record), DNS_ERR_ARG);
+    float vector[4] = {1, 2, 3, 4};
+    record = (dns_record){.kind = DNS_KIND_COARSE,
+                          .dtype = DNS_F32,
+                          .rank = 1,
+                          .shape = {4},
+                          .data = vector,
+                          .runs = runs};
+    assert_status(dns_record_encode(&value, &size, &record), DNS_ERR_ARG);
 }
 
 static void a_meta_record_keeps_every_field(void **state)
@@ -260,6 +354,7 @@ int main(void)
         cmocka_unit_test(kinds_have_names),
         cmocka_unit_test(a_record_has_the_documented_bytes),
         cmocka_unit_test(damaged_records_are_refused_without_harm),
+        cmocka_unit_test(merged_frames_come_back_with_their_lengths),
         cmocka_unit_test(a_meta_record_keeps_every_field),
         cmocka_unit_test(an_archive_is_off_by_half_a_step_at_most),
     };

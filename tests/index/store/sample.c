@@ -197,11 +197,17 @@ int sample_compare(const dns_snapshot *snapshot, size_t i, unsigned version, boo
 void sample_patch(const char *directory, dns_kind kind, uint64_t id, size_t at, const void *bytes,
                   size_t size, bool fix_checksum)
 {
+    sample_patch_version(directory, kind, DNS_RECORD_VERSION, id, at, bytes, size, fix_checksum);
+}
+
+void sample_patch_version(const char *directory, dns_kind kind, uint8_t version, uint64_t id,
+                          size_t at, const void *bytes, size_t size, bool fix_checksum)
+{
     char path[300], *file;
     size_t n, n_found = 0;
     snprintf(path, sizeof path, "%s/data.mdb", directory);
     assert_ok(dns_file_read(&file, &n, path, (size_t)1 << 30));
-    uint8_t start[16] = {'D', 'N', 'S', 'r', DNS_RECORD_VERSION, (uint8_t)kind};
+    uint8_t start[16] = {'D', 'N', 'S', 'r', version, (uint8_t)kind};
     memcpy(start + 8, &id, 8);
     for (size_t i = 0; i + DNS_RECORD_HEADER <= n; i += 8) {
         uint8_t *record = (uint8_t *)file + i;

@@ -28,6 +28,9 @@ int sample_compare(const dns_snapshot *snapshot, size_t i, unsigned version, boo
  * `at` counts from the record's header. */
 void sample_patch(const char *directory, dns_kind kind, uint64_t id, size_t at, const void *bytes,
                   size_t size, bool fix_checksum);
+/* The same of a record of another version of the format. */
+void sample_patch_version(const char *directory, dns_kind kind, uint8_t version, uint64_t id,
+                          size_t at, const void *bytes, size_t size, bool fix_checksum);
 
 /* A whole index of n videos, one batch. */
 void sample_index(const char *directory, size_t n);

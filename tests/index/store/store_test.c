@@ -1,5 +1,6 @@
 #include "support.h"
 
+#include <math.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -12,6 +13,7 @@
 
 #include "dnsel/json.h"
 #include "dnsel/store.h"
+#include "dnsel/verify.h"
 #include "sample.h"
 
 static char folder[256];
@@ -216,7 +218,7 @@ static void records_of_other_models_and_versions_are_refused(void **state)
     uint64_t id = dns_id_of_name(sample_name(1));
     sample_folder(folder, "foreign");
     sample_index(folder, 3);
-    uint8_t version = DNS_RECORD_VERSION + 1;
+    uint8_t version = DNS_RECORD_WITH_RUNS + 1;
     sample_patch(folder, DNS_KIND_COARSE, id, 40, "another model!!!", 16, true);
     sample_patch(folder, DNS_KIND_REGIONS, id, 4, &version, 1, true);
     sample_patch(folder, DNS_KIND_FINE_BINARY, id, 64 + 700, "x", 1, false);
@@ -455,7 +457,7 @@ static void opening_tells_what_is_wrong(void **state)
     dns_digest before = dns_store_settings_digest(got),
                after = dns_store_settings_digest(&settings);
     assert_true(dns_digest_equal(&before, &after));
-    assert_status(dns_store_set_kept(store, settings.kept, settings.dtype), DNS_ERR_ARG);
+    assert_status(dns_store_set_kept(store, &settings), DNS_ERR_ARG);
     dns_store_close(store);
     settings.fps = 2;
     after = dns_store_settings_digest(&settings);
@@ -468,7 +470,7 @@ static void opening_tells_what_is_wrong(void **state)
     struct {
         const char *find, *replace;
         dns_status expected;
-    } cases[] = {{"\"version\": 1", "\"version\": 2", DNS_ERR_VERSION},
+    } cases[] = {{"\"version\": 1", "\"version\": 3", DNS_ERR_VERSION},
                  {"dnsel-index", "other-index", DNS_ERR_FORMAT},
                  {"{", "[", DNS_ERR_FORMAT},
                  {"\"fps\": 1", "\"fps\": 2", DNS_ERR_CORRUPT},
@@ -531,15 +533,102 @@ static void kept_kinds_can_be_changed(void **state)
     settings.kept[DNS_KIND_REGIONS] = false;
     settings.kept[DNS_KIND_ARCHIVE] = true;
     settings.dtype[DNS_KIND_ARCHIVE] = DNS_F32;
-    assert_status(dns_store_set_kept(store, settings.kept, settings.dtype), DNS_ERR_ARG);
+    assert_status(dns_store_set_kept(store, &settings), DNS_ERR_ARG);
     assert_true(dns_store_settings_get(store)->kept[DNS_KIND_REGIONS]);
     settings.dtype[DNS_KIND_ARCHIVE] = DNS_I8;
-    assert_ok(dns_store_set_kept(store, settings.kept, settings.dtype));
+    assert_ok(dns_store_set_kept(store, &settings));
     dns_store_close(store);
     assert_ok(dns_store_open(&store, folder, DNS_STORE_READ, NULL));
     assert_false(dns_store_settings_get(store)->kept[DNS_KIND_REGIONS]);
     assert_true(dns_store_settings_get(store)->kept[DNS_KIND_ARCHIVE]);
     dns_store_close(store);
+}
+
+static void how_frames_are_kept_is_a_setting(void **state)
+{
+    (void)state;
+    dns_store *store;
+    dns_verify_report report;
+    char path[300], *json;
+    size_t size;
+    sample_folder(folder, "codec");
+    sample_index(folder, 3);
+    dns_store_settings settings = sample_settings();
+    assert_ok(dns_store_open(&store, folder, DNS_STORE_WRITE, NULL));
+    static const struct {
+        size_t code_bits;
+        float merge;
+    } wrong[] = {{100, 0}, {1 << 17, 0}, {0, -0.1f}, {0, 2.1f}, {0, NAN}};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        settings.code_bits = wrong[i].code_bits;
+        settings.merge = wrong[i].merge;
+        assert_status(dns_store_set_kept(store, &settings), DNS_ERR_ARG);
+    }
+    settings.code_bits = 256;
+    settings.merge = 0.3f;
+    assert_ok(dns_store_set_kept(store, &settings));
+    dns_store_close(store);
+    assert_ok(dns_store_open(&store, folder, DNS_STORE_READ, NULL));
+    assert_int_equal(dns_store_settings_get(store)->code_bits, 256);
+    assert_true(dns_store_settings_get(store)->merge == 0.3f);
+    dns_store_close(store);
+
+    /* Its digest covers both. */
+    snprintf(path, sizeof path, "%s/index.json", folder);
+    assert_ok(dns_file_read(&json, &size, path, 1 << 16));
+    assert_non_null(strstr(json, "\"version\": 2"));
+    char *bits = strstr(json, "256");
+    assert_non_null(bits);
+    memcpy(bits, "128", 3);
+    assert_ok(dns_file_write(path, json, size));
+    dns_free(json);
+    assert_ok(dns_store_verify(&report, folder, NULL));
+    assert_int_equal(report.verdict, DNS_VERIFY_REPAIRABLE);
+}
+
+/* Runs are part of a video's frames, and what an index of merged frames says of itself. */
+static void merged_frames_count_as_the_videos_frames(void **state)
+{
+    (void)state;
+    dns_store *store;
+    dns_batch *batch;
+    dns_snapshot *snapshot;
+    dns_store_stat stat;
+    dns_verify_report report;
+    dns_store_settings settings = sample_settings();
+    uint8_t codes[2 * 3 * 8] = {7};
+    uint16_t runs[2] = {5, 1};
+    for (int k = DNS_KIND_META + 1; k < DNS_KIND_COUNT; k++)
+        settings.kept[k] = k == DNS_KIND_FINE_BINARY;
+    sample_folder(folder, "runs");
+    assert_ok(dns_store_create(&store, folder, &settings, NULL));
+    assert_ok(dns_batch_create(&batch, store, NULL));
+    const dns_record record = {.kind = DNS_KIND_FINE_BINARY,
+                               .dtype = DNS_U8,
+                               .rank = 3,
+                               .shape = {2, 3, 8},
+                               .data = codes,
+                               .runs = runs};
+    dns_meta meta = {.name = "v", .path = "", .imported = true, .n_frames = 5};
+    assert_status(dns_batch_put(batch, &meta, &record, 1, NULL), DNS_ERR_SHAPE);
+    meta.n_frames = 6;
+    uint64_t id;
+    assert_ok(dns_batch_put(batch, &meta, &record, 1, &id));
+    assert_ok(dns_batch_commit(batch));
+    assert_ok(dns_snapshot_open(&snapshot, store));
+    assert_ok(dns_snapshot_stat(&stat, snapshot));
+    assert_int_equal(stat.n_frames, 6);
+    assert_int_equal(stat.kinds[DNS_KIND_FINE_BINARY].n_frames, 2);
+    dns_snapshot_close(snapshot);
+    dns_batch_free(batch);
+    dns_store_close(store);
+    assert_ok(dns_store_verify(&report, folder, NULL));
+    assert_int_equal(report.verdict, DNS_VERIFY_OK);
+    const uint16_t other[2] = {4, 1};
+    sample_patch_version(folder, DNS_KIND_FINE_BINARY, DNS_RECORD_WITH_RUNS, id,
+                         DNS_RECORD_HEADER + sizeof codes, other, sizeof other, true);
+    assert_ok(dns_store_verify(&report, folder, NULL));
+    assert_int_equal(report.verdict, DNS_VERIFY_CORRUPT);
 }
 
 int main(void)
@@ -557,6 +646,8 @@ int main(void)
         cmocka_unit_test(opening_tells_what_is_wrong),
         cmocka_unit_test(files_of_two_indexes_do_not_mix),
         cmocka_unit_test(kept_kinds_can_be_changed),
+        cmocka_unit_test(how_frames_are_kept_is_a_setting),
+        cmocka_unit_test(merged_frames_count_as_the_videos_frames),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -81,7 +81,7 @@ want 0 dns-query t.dns vid_a --fine regions
 want 0 dns-index tiers t.dns --keep coarse --json
 says '"changed": 2'
 want 12 dns-index tiers t.dns --keep regions
-says "neither archive nor regions records"
+says "neither archive nor whole regions records"
 want 2 dns-index tiers t.dns
 want 10 dns-index tiers nowhere.dns --keep regions
 

@@ -45,10 +45,10 @@ enum { DNS_NO_ROW = UINT32_MAX };
 
 /* hits[q * k + i], i < *n_found = the best rows for query q, best first, with *n_found = min(k,
  * n_rows); hits has room for n_queries * k. queries [n_queries, dim] are f32, for codes u8. Rows
- * are shared out over the pool (may be NULL). Memory: 8 bytes for each of k a query and worker,
- * queries being taken in groups. Errors: DNS_ERR_ARG (k = 0, dtype); DNS_ERR_SHAPE (dim is 0 or
- * above 65536); DNS_ERR_RANGE when an element of a query is not finite, or its product with a row
- * that would be among the best; DNS_ERR_LIMIT (2^32 rows). */
+ * are shared out over the pool (may be NULL). Memory: 16 bytes for each of k a query and
+ * worker, queries being taken in groups. Errors: DNS_ERR_ARG (k = 0, dtype); DNS_ERR_SHAPE (dim is
+ * 0 or above 65536); DNS_ERR_RANGE when an element of a query is not finite, or its product with a
+ * row that would be among the best; DNS_ERR_LIMIT (2^32 rows). */
 DNS_API DNS_MUST_CHECK dns_status dns_scan_search(dns_hit *hits, size_t *n_found,
                                                   const dns_scan_rows *rows, const void *queries,
                                                   size_t n_queries, size_t k, dns_pool *pool);
@@ -59,14 +59,16 @@ DNS_API DNS_MUST_CHECK dns_status dns_scan_scores(float *scores, const dns_scan_
                                                   const void *queries, size_t n_queries,
                                                   dns_pool *pool);
 
-/* Gives the exact vector [dim] of a hit, borrowed until the next call. */
+/* Gives the exact vector [dim] of a hit, borrowed until the next call, or NULL for a hit that is to
+ * be dropped. */
 typedef dns_status (*dns_scan_fetch)(void *payload, const float **vector, const dns_hit *hit);
 
 /* Scores the hits of one query again, exactly, by the inner product with the vectors that `fetch`
- * gives, and sorts them: after a scan of int8 or codes with a larger k. DNS_ERR_RANGE for what is
- * not finite, and errors of `fetch`. */
-DNS_API DNS_MUST_CHECK dns_status dns_scan_rescore(dns_hit *hits, size_t n_hits, const float *query,
-                                                   size_t dim, dns_scan_fetch fetch, void *payload);
+ * gives, and sorts them: after a scan of int8 or codes with a larger k. *n_hits = those that are
+ * left. DNS_ERR_RANGE for what is not finite, and errors of `fetch`. */
+DNS_API DNS_MUST_CHECK dns_status dns_scan_rescore(dns_hit *hits, size_t *n_hits,
+                                                   const float *query, size_t dim,
+                                                   dns_scan_fetch fetch, void *payload);
 
 /* Puts hits into their order. */
 DNS_API void dns_hits_sort(dns_hit *hits, size_t n_hits);

@@ -52,7 +52,7 @@ DNS_API dns_store_settings dns_embedder_settings(const dns_embedder *embedder);
 DNS_API size_t dns_embedder_dim(const dns_embedder *embedder);
 
 /* DNS_ERR_UNSUPPORTED when the settings ask for records of a network that the model lacks, which
- * the message names. */
+ * the message names, or of longer codes than it makes. */
 DNS_API DNS_MUST_CHECK dns_status dns_embedder_check(const dns_embedder *embedder,
                                                      const dns_store_settings *settings);
 

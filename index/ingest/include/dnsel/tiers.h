@@ -14,22 +14,27 @@ extern "C" {
 /* What a change would mean. */
 typedef struct dns_tiers_plan {
     size_t n_videos;
-    size_t n_make;     /* videos that need records which they do not have */
-    size_t n_drop;     /* videos that only lose records */
-    size_t n_homeless; /* of n_make: without an archive or regions record to make them from */
+    size_t n_make;     /* videos that need records made from X */
+    size_t n_shrink;   /* others that need records made of those that they have: shorter codes, more
+                          frames merged */
+    size_t n_drop;     /* others that only lose records */
+    size_t n_homeless; /* of n_make: without an archive or whole regions record */
     size_t dim;        /* of X; 0 without any */
     bool makes[DNS_KIND_COUNT]; /* kinds that some video needs */
 } dns_tiers_plan;
 
-/* Compares every video with what `wanted` (kept and dtype) asks for. Looks at headers only. */
+/* Compares every video with what `wanted` (kept, dtype, code_bits, merge) asks for; code_bits 0
+ * takes codes as long as they are. Looks at headers only. */
 DNS_API DNS_MUST_CHECK dns_status dns_tiers_plan_make(dns_tiers_plan *out, dns_store *store,
                                                       const dns_store_settings *wanted);
 
 /* Makes and drops records of every video until it has just the wanted kinds as the wanted types,
  * and writes `wanted` into the settings of the store (open for writing). A video changes in one
  * step; stopped or killed at any moment and run again, it goes on. X is read from a regions record
- * of floats, else from the archive, else from one of int8. `model` may be NULL when nothing is to
- * be made.
+ * of floats, else from the archive, else from one of int8; one whose frames were merged beyond
+ * equal ones is none. What only becomes smaller is made of itself, without X: codes cut to fewer
+ * bits, frames merged where so far only equal ones were. `model` may be NULL when nothing is to be
+ * made from X.
  *
  * In the report, n_updated videos changed and n_unchanged were as wanted; of the options prune is
  * not looked at. A video that cannot be converted is a failure and stays as it was. Errors:

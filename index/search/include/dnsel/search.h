@@ -60,6 +60,22 @@ DNS_API DNS_MUST_CHECK dns_status dns_searcher_promise(double *share, const dns_
  * directions". Borrowed. */
 DNS_API const char *dns_searcher_networks(const dns_searcher *searcher);
 
+/* How coarse scores are found. The answer depends on the best by coarse score alone as a rule;
+ * those are looked for among rounded vectors, a few times as many as needed, and scored exactly
+ * from their records. Where it depends on every video (k = 0, a router that is not the coarse one,
+ * a budget or k as large as the index) all are scored exactly, whatever was asked for. */
+typedef enum dns_coarse_scan {
+    DNS_SCAN_AUTO,  /* the fastest that finds the same as EXACT as a rule */
+    DNS_SCAN_EXACT, /* every vector as it is */
+    DNS_SCAN_INT8,  /* rounded to 8 bits */
+    DNS_SCAN_CODES  /* signs, 1 bit a dimension; loses some */
+} dns_coarse_scan;
+
+/* "auto", "exact", "int8", "codes". */
+DNS_API const char *dns_coarse_scan_name(dns_coarse_scan scan);
+
+enum { DNS_SCAN_NOTE = 160 };
+
 /* How many videos get a fine comparison. */
 typedef enum dns_budget_kind {
     DNS_BUDGET_AUTO,  /* all of up to 1,000 videos, of more the larger of 1,000 and 5 % */
@@ -71,6 +87,7 @@ typedef enum dns_budget_kind {
 
 typedef struct dns_search_options {
     size_t k; /* results wanted; 0: all videos */
+    dns_coarse_scan scan;
     dns_budget_kind budget;
     double amount;     /* of SHARE (0 to 1) and COUNT */
     bool model_router; /* the router that the model names, `router` otherwise */
@@ -103,11 +120,14 @@ typedef struct dns_result {
 typedef struct dns_answer {
     dns_result *results; /* score descending, then id ascending */
     size_t n_results;
-    uint64_t generation; /* of the one state of the index that was searched */
-    size_t n_videos;     /* ranked by the coarse student */
-    size_t n_wanted;     /* fine comparisons by the budget, */
-    size_t n_planned;    /* of them those that would fit into max_seconds, */
-    size_t n_pairs;      /* and those made */
+    uint64_t generation;  /* of the one state of the index that was searched */
+    size_t n_videos;      /* ranked by the coarse student */
+    size_t n_scored;      /* of them those with an exact coarse score: results are of these */
+    dns_coarse_scan scan; /* that found them */
+    char scan_note[DNS_SCAN_NOTE]; /* why not the one that was asked for; "" when it was */
+    size_t n_wanted;               /* fine comparisons by the budget, */
+    size_t n_planned;              /* of them those that would fit into max_seconds, */
+    size_t n_pairs;                /* and those made */
     dns_router router;
     double open_seconds, coarse_seconds, route_seconds, fine_seconds;
 } dns_answer;

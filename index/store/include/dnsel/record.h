@@ -16,7 +16,8 @@
 extern "C" {
 #endif
 
-/* The numbers are part of the format. T: frames, R: regions of a frame (9), D: dimensions. */
+/* The numbers are part of the format. T: frames, U: stored frames, R: regions of a frame (9), D:
+ * dimensions. U is T but where frames that are alike were merged. */
 typedef enum dns_kind {
     DNS_KIND_META = 0,   /* what the file is: dns_meta */
     DNS_KIND_COARSE = 1, /* [D] F32: the vector of the whole video */
@@ -24,9 +25,9 @@ typedef enum dns_kind {
                             for scanning */
     DNS_KIND_SELECTOR = 3, /* [1] F32: self-similarity scalar */
     DNS_KIND_FINE_BINARY =
-        4, /* [T,R,D/8] U8: one bit a dimension, bit i of byte j is dimension 8j+i */
-    DNS_KIND_FINE_ATTENTION = 5, /* [T,R,D] F32, F16 or I8 */
-    DNS_KIND_REGIONS = 6,        /* [T,R,D] F32, F16 or I8: the region features X themselves */
+        4, /* [U,R,D/8] U8: one bit a dimension, bit i of byte j is dimension 8j+i */
+    DNS_KIND_FINE_ATTENTION = 5, /* [U,R,D] F32, F16 or I8 */
+    DNS_KIND_REGIONS = 6,        /* [U,R,D] F32, F16 or I8: the region features X themselves */
     DNS_KIND_ARCHIVE =
         7, /* [T,R,D] I8 under zstd: X, to rebuild all other records without decoding */
     DNS_KIND_COUNT = 8
@@ -36,7 +37,13 @@ typedef enum dns_kind {
 DNS_API const char *dns_kind_name(dns_kind kind);
 DNS_API bool dns_kind_parse(dns_kind *kind, const char *text);
 
-enum { DNS_RECORD_RANK = 3, DNS_RECORD_HEADER = 64, DNS_RECORD_VERSION = 1 };
+enum {
+    DNS_RECORD_RANK = 3,
+    DNS_RECORD_HEADER = 64,
+    DNS_RECORD_VERSION = 1,   /* of the format of a record */
+    DNS_RECORD_WITH_RUNS = 2, /* of one with run lengths */
+    DNS_RECORD_RUN = 65535    /* the longest run */
+};
 
 /* One record, to be written or as it lies in the index. Row-major, little-endian. Payloads are at
  * least 8-byte aligned, those of 2 KiB or more 16-byte aligned (use unaligned vector loads). */
@@ -49,6 +56,11 @@ typedef struct dns_record {
     size_t size; /* bytes of data; may be left 0 when writing, but for the archive and meta kinds */
     const float *scales; /* I8 only: one a row of the last dimension, x = scale * i8; NULL otherwise
                             and for the archive */
+    /* Of fine_binary, fine_attention and regions records whose frames were merged: how many frames
+     * each stored frame stands for, 1 or more, [shape[0]]; NULL: itself. */
+    const uint16_t *runs;
+    float merged; /* the distance up to which frames were merged (dns_store_settings); 0 without
+                     runs */
 
     /* Set when read; when written, the store sets them. */
     uint64_t id;
@@ -56,14 +68,20 @@ typedef struct dns_record {
     const uint8_t *header; /* DNS_RECORD_HEADER bytes */
 } dns_record;
 
-/* Bytes of the whole payload as stored: data, then (I8) padding to 4 bytes and the scales. */
+/* Bytes of the whole payload as stored: data, then (I8, runs) padding to 4 bytes, (I8) the scales,
+ * (runs) the run lengths. */
 DNS_API size_t dns_record_payload_size(const dns_record *record);
 
-/* Compares header and payload of a record that was read with the checksum. DNS_ERR_CORRUPT. */
+/* T of a record of frames: how many its stored frames stand for. */
+DNS_API size_t dns_record_frames(const dns_record *record);
+
+/* Compares header and payload of a record that was read with the checksum, and looks at the run
+ * lengths. DNS_ERR_CORRUPT. */
 DNS_API DNS_MUST_CHECK dns_status dns_record_check(const dns_record *record);
 
-/* out[rows * D] = the elements as f32, whatever F32, F16 or I8 they are stored as;
- * DNS_ERR_UNSUPPORTED for others. */
+/* out = the elements as f32, whatever F32, F16 or I8 they are stored as, of all frames:
+ * [dns_record_frames, shape[1], shape[2]] for kinds by frame, else [shape...]. DNS_ERR_UNSUPPORTED
+ * for other types. */
 DNS_API DNS_MUST_CHECK dns_status dns_record_to_f32(float *out, const dns_record *record);
 
 /* ---- ids ---- */

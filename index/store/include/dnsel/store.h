@@ -34,6 +34,14 @@ typedef struct dns_store_settings {
     double fps;
     bool kept[DNS_KIND_COUNT];       /* kinds that every video shall have; meta always */
     dns_dtype dtype[DNS_KIND_COUNT]; /* of the kept kinds */
+    /* Bits of a region in fine_binary records, the first of those that the network makes, a
+     * multiple of 64; 0: all. */
+    size_t code_bits;
+    /* Consecutive frames are stored once in fine_binary, fine_attention and regions records when
+     * none of their region vectors, codes being of unit length, is further than this from that of
+     * the first: the similarity of two frames changes by at most as much a side. 0: only equal
+     * ones, which changes no score. */
+    float merge;
 } dns_store_settings;
 
 /* 1 frame a second, exact, meta and F32 coarse vectors. */
@@ -89,11 +97,10 @@ DNS_API dns_digest dns_store_identity(const dns_store *store);
 /* "dnsel 0.1.0" of the program that created it. Borrowed. */
 DNS_API const char *dns_store_created_by(const dns_store *store);
 
-/* Writer: changes which kinds are kept, and as what; rewrites index.json atomically. Records are
- * not touched: remove them with dns_batch_update, make them with dnsel/ingest.h. */
+/* Writer: changes which kinds are kept, and as what (kept, dtype, code_bits and merge of `wanted`);
+ * rewrites index.json atomically. Records are not touched: dnsel/tiers.h does both. */
 DNS_API DNS_MUST_CHECK dns_status dns_store_set_kept(dns_store *store,
-                                                     const bool kept[DNS_KIND_COUNT],
-                                                     const dns_dtype dtype[DNS_KIND_COUNT]);
+                                                     const dns_store_settings *wanted);
 
 /* ---- reading: snapshots ---- */
 
@@ -163,6 +170,8 @@ typedef struct dns_store_stat {
         size_t n_records;
         uint64_t bytes; /* records with their headers, without LMDB's pages */
         uint64_t page_bytes;
+        uint64_t n_frames; /* stored, of kinds by frame: fewer than the videos have where frames
+                              were merged */
     } kinds[DNS_KIND_COUNT];
     uint64_t file_bytes; /* data.mdb */
     uint64_t free_bytes; /* of it, free for new records */
