@@ -4,21 +4,17 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "default_model.h"
 #include "dnsel/file.h"
-#include "dnsel/ingest.h"
 #include "dnsel/memory.h"
 #include "index_tool.h"
 #include "ingest_tool.h"
-#include "terminal.h"
 
 struct settings {
-    const char *model, *keep;
+    dns_ingest_settings common;
     dns_string_list files_from;
-    bool null, all_files, hidden, prune, dry_run, int8, json;
-    size_t jobs, memory;
-    int sampling, progress;
-    size_t max_pixels;
+    bool null, all_files, hidden, prune, int8;
+    size_t memory, max_pixels;
+    int sampling;
     double max_seconds;
 };
 
@@ -70,81 +66,60 @@ out:
     return status;
 }
 
-static dns_embedder_options embedder_options(const struct settings *s, size_t n_workers)
+/* What one run of this command needs besides the frame of all. */
+struct work {
+    const dns_invocation *invocation;
+    const struct settings *s;
+    dns_file_list list;
+    char *const *problems;
+};
+
+static dns_status make_embedder(dns_embedder **out, void *payload, const dns_model *model,
+                                size_t n_workers)
 {
+    const struct settings *s = ((struct work *)payload)->s;
     dns_embedder_options options = dns_embedder_options_default();
     options.media.sampling = (dns_sampling)s->sampling;
     options.media.max_pixels = s->max_pixels;
     options.media.max_seconds = s->max_seconds;
     options.int8 = s->int8;
     options.max_frames = s->memory / n_workers / DNS_EMBEDDER_FRAME_BYTES;
-    return options;
+    return dns_embedder_create(out, model, &options);
+}
+
+static dns_status take_files(dns_ingest_report *report, void *payload, dns_store *store,
+                             const dns_embedder *embedder, const dns_ingest_options *options)
+{
+    struct work *w = payload;
+    dns_ingest_options pruning = *options;
+    pruning.prune = w->s->prune;
+    dns_status status = collect(&w->list, w->invocation);
+    w->problems = w->list.problems;
+    return status == DNS_OK ? dns_ingest_run(report, store, embedder, &w->list, &pruning) : status;
 }
 
 static int run(const dns_invocation *invocation)
 {
-    const struct settings *s = invocation->settings;
-    const char *directory = invocation->operands[0];
-    dns_status status = DNS_OK;
-    dns_file_list list = {0};
-    dns_ingest_report report = {0};
-    dns_model *model = NULL;
-    dns_embedder *embedder = NULL;
-    dns_store *store = NULL;
-    dns_pool *pool = NULL;
-    int code = DNS_EXIT_OK;
-    DNS_TRY(dns_default_model_open(&model, s->model));
-    DNS_TRY(dns_pool_create(&pool, s->jobs));
-    dns_embedder_options options = embedder_options(s, dns_pool_size(pool));
-    DNS_TRY(dns_embedder_create(&embedder, model, &options));
-    const dns_index_opening how = {.create = invocation->command == &dns_index_build,
-                                   .dry_run = s->dry_run,
-                                   .any_sampling = false,
-                                   .keep = s->keep};
-    status = dns_index_open_for(&store, directory, embedder, &how);
-    if (status == DNS_ERR_NOTFOUND) {
-        code = dns_index_open_failed(invocation, directory, status);
-        status = DNS_OK;
-        goto out;
-    }
-    if (status != DNS_OK)
-        goto out;
-    DNS_TRY(collect(&list, invocation));
-    dns_terminal terminal = dns_terminal_open((dns_progress_style)s->progress, invocation->quiet);
-    const dns_ingest_options ingest = {.pool = pool,
-                                       .prune = s->prune,
-                                       .dry_run = s->dry_run,
-                                       .progress = dns_terminal_progress(&terminal),
-                                       .cancel = dns_interrupt_catch()};
-    status = dns_ingest_run(&report, store, embedder, &list, &ingest);
-    dns_terminal_close(&terminal);
-    dns_index_print_report(invocation, &report, list.problems, list.n_problems, s->dry_run,
-                           s->json);
-    if (status != DNS_OK)
-        goto out;
-    if (!s->dry_run)
-        dns_index_refresh(invocation, store);
-    code = report.interrupted                             ? DNS_EXIT_INTERRUPTED
-           : report.n_failures > 0 || list.n_problems > 0 ? DNS_EXIT_PARTIAL
-                                                          : DNS_EXIT_OK;
-out:
-    if (status != DNS_OK)
-        code = dns_fail(invocation, status);
-    dns_ingest_report_free(&report);
-    dns_file_list_free(&list);
-    dns_store_close(store);
-    dns_embedder_free(embedder);
-    dns_model_close(model);
-    dns_pool_free(pool);
+    struct work w = {.invocation = invocation, .s = invocation->settings};
+    int code = dns_index_take_in(&(dns_take_in){.invocation = invocation,
+                                                .s = &w.s->common,
+                                                .create = invocation->command == &dns_index_build,
+                                                .payload = &w,
+                                                .make_embedder = make_embedder,
+                                                .run = take_files,
+                                                .problems = &w.problems,
+                                                .n_problems = &w.list.n_problems});
+    dns_file_list_free(&w.list);
     return code;
 }
 
-static const struct settings defaults = {
-    .memory = (size_t)1 << 30, .max_pixels = (size_t)1 << 26, .max_seconds = 3600};
+static const struct settings defaults = {.common = DNS_INGEST_DEFAULTS,
+                                         .memory = (size_t)1 << 30,
+                                         .max_pixels = (size_t)1 << 26,
+                                         .max_seconds = 3600};
 #define AT(field) offsetof(struct settings, field)
 static const dns_option options[] = {
-    DNS_MODEL_OPTION(struct settings, model),
-    DNS_KEEP_OPTION(struct settings, keep),
+    DNS_INGEST_OPTIONS(struct settings, common),
     {.name = "files-from",
      .letter = 'f',
      .kind = DNS_OPTION_LIST,
@@ -162,14 +137,6 @@ static const dns_option options[] = {
      .choices = "exact|count|keyframe",
      .help = "which frames: exactly one a second, by counting as published, or key frames (about "
              "10 times cheaper)"},
-    {.name = "jobs",
-     .letter = 'j',
-     .kind = DNS_OPTION_COUNT,
-     .offset = AT(jobs),
-     .value = "N",
-     .help = "videos at a time; 0 is one a processor",
-     .maximum = 256,
-     .environment = "DNS_JOBS"},
     {.name = "memory",
      .kind = DNS_OPTION_BYTES,
      .offset = AT(memory),
@@ -193,11 +160,6 @@ static const dns_option options[] = {
      .kind = DNS_OPTION_FLAG,
      .offset = AT(prune),
      .help = "remove videos from the index whose file is gone"},
-    {.name = "dry-run",
-     .letter = 'n',
-     .kind = DNS_OPTION_FLAG,
-     .offset = AT(dry_run),
-     .help = "say what would be done, change nothing"},
     {.name = "max-pixels",
      .kind = DNS_OPTION_COUNT,
      .offset = AT(max_pixels),
@@ -208,15 +170,6 @@ static const dns_option options[] = {
      .offset = AT(max_seconds),
      .value = "S",
      .help = "give up on a file that takes longer to decode"},
-    {.name = "progress",
-     .kind = DNS_OPTION_CHOICE,
-     .offset = AT(progress),
-     .choices = DNS_PROGRESS_CHOICES,
-     .help = "how progress is shown on standard error"},
-    {.name = "json",
-     .kind = DNS_OPTION_FLAG,
-     .offset = AT(json),
-     .help = "print the report as JSON"},
     {0},
 };
 

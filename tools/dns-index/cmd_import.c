@@ -3,19 +3,15 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "default_model.h"
 #include "dnsel/feature_import.h"
 #include "dnsel/features_file.h"
 #include "dnsel/memory.h"
 #include "index_tool.h"
 #include "ingest_tool.h"
-#include "terminal.h"
 
 struct settings {
-    const char *model, *keep;
-    size_t jobs, memory;
-    bool dry_run, json;
-    int progress;
+    dns_ingest_settings common;
+    size_t memory;
 };
 
 /* The files that could be opened, and one line for each that could not. */
@@ -25,6 +21,7 @@ struct inputs {
     char **problems;
     size_t n_problems;
     dns_status problem; /* the first */
+    size_t dim, memory;
 };
 
 static const char *id_of(void *file, size_t row)
@@ -108,95 +105,55 @@ static dns_status find_dim(size_t *dim, const struct inputs *in)
     return dns_status_set(DNS_ERR_FORMAT, "%s: no features", in->sources[0].name);
 }
 
+static dns_status make_embedder(dns_embedder **out, void *payload, const dns_model *model,
+                                size_t n_workers)
+{
+    (void)n_workers;
+    return dns_embedder_create_for_features(out, model, ((struct inputs *)payload)->dim);
+}
+
+static dns_status take_features(dns_ingest_report *report, void *payload, dns_store *store,
+                                const dns_embedder *embedder, const dns_ingest_options *options)
+{
+    const struct inputs *in = payload;
+    /* A row in hand lies in memory once, its records about once more. */
+    size_t max_values = in->memory / dns_pool_size(options->pool) / (2 * sizeof(float));
+    return dns_ingest_features(report, store, embedder, in->sources, in->n, max_values, options);
+}
+
 static int run(const dns_invocation *invocation)
 {
     const struct settings *s = invocation->settings;
-    const char *directory = invocation->operands[0];
-    dns_status status = DNS_OK;
-    struct inputs in = {0};
-    dns_ingest_report report = {0};
-    dns_model *model = NULL;
-    dns_embedder *embedder = NULL;
-    dns_store *store = NULL;
-    dns_pool *pool = NULL;
-    size_t dim = 0;
-    int code = DNS_EXIT_OK;
-    DNS_TRY(open_inputs(&in, invocation->operands + 1, invocation->n_operands - 1));
-    DNS_TRY(find_dim(&dim, &in));
-    DNS_TRY(dns_default_model_open(&model, s->model));
-    DNS_TRY(dns_embedder_create_for_features(&embedder, model, dim));
-    DNS_TRY(dns_pool_create(&pool, s->jobs));
-    const dns_index_opening how = {
-        .create = true, .dry_run = s->dry_run, .any_sampling = true, .keep = s->keep};
-    status = dns_index_open_for(&store, directory, embedder, &how);
-    if (status == DNS_ERR_NOTFOUND) {
-        code = dns_index_open_failed(invocation, directory, status);
-        status = DNS_OK;
-        goto out;
-    }
-    if (status != DNS_OK)
-        goto out;
-    dns_terminal terminal = dns_terminal_open((dns_progress_style)s->progress, invocation->quiet);
-    const dns_ingest_options options = {.pool = pool,
-                                        .dry_run = s->dry_run,
-                                        .progress = dns_terminal_progress(&terminal),
-                                        .cancel = dns_interrupt_catch()};
-    /* A row in hand lies in memory once, its records about once more. */
-    size_t max_values = s->memory / dns_pool_size(pool) / (2 * sizeof(float));
-    status = dns_ingest_features(&report, store, embedder, in.sources, in.n, max_values, &options);
-    dns_terminal_close(&terminal);
-    dns_index_print_report(invocation, &report, in.problems, in.n_problems, s->dry_run, s->json);
-    if (status != DNS_OK)
-        goto out;
-    if (!s->dry_run)
-        dns_index_refresh(invocation, store);
-    code = report.interrupted                           ? DNS_EXIT_INTERRUPTED
-           : report.n_failures > 0 || in.n_problems > 0 ? DNS_EXIT_PARTIAL
-                                                        : DNS_EXIT_OK;
-out:
+    struct inputs in = {.memory = s->memory};
+    int code;
+    dns_status status = open_inputs(&in, invocation->operands + 1, invocation->n_operands - 1);
+    if (status == DNS_OK)
+        status = find_dim(&in.dim, &in);
     if (status != DNS_OK)
         code = dns_fail(invocation, status);
-    dns_ingest_report_free(&report);
+    else
+        code = dns_index_take_in(&(dns_take_in){.invocation = invocation,
+                                                .s = &s->common,
+                                                .create = true,
+                                                .any_sampling = true,
+                                                .payload = &in,
+                                                .make_embedder = make_embedder,
+                                                .run = take_features,
+                                                .problems = (char *const *const *)&in.problems,
+                                                .n_problems = &in.n_problems});
     close_inputs(&in);
-    dns_store_close(store);
-    dns_embedder_free(embedder);
-    dns_model_close(model);
-    dns_pool_free(pool);
     return code;
 }
 
-static const struct settings defaults = {.memory = (size_t)1 << 30};
+static const struct settings defaults = {.common = DNS_INGEST_DEFAULTS, .memory = (size_t)1 << 30};
 #define AT(field) offsetof(struct settings, field)
 static const dns_option options[] = {
-    DNS_MODEL_OPTION(struct settings, model),
-    DNS_KEEP_OPTION(struct settings, keep),
-    {.name = "jobs",
-     .letter = 'j',
-     .kind = DNS_OPTION_COUNT,
-     .offset = AT(jobs),
-     .value = "N",
-     .help = "videos at a time; 0 is one a processor",
-     .maximum = 256,
-     .environment = "DNS_JOBS"},
+    DNS_INGEST_OPTIONS(struct settings, common),
     {.name = "memory",
      .kind = DNS_OPTION_BYTES,
      .offset = AT(memory),
      .value = "SIZE",
      .help = "for the videos in hand; a video that does not fit is skipped"},
-    {.name = "dry-run",
-     .letter = 'n',
-     .kind = DNS_OPTION_FLAG,
-     .offset = AT(dry_run),
-     .help = "say what would be done, change nothing"},
-    {.name = "progress",
-     .kind = DNS_OPTION_CHOICE,
-     .offset = AT(progress),
-     .choices = DNS_PROGRESS_CHOICES,
-     .help = "how progress is shown on standard error"},
-    {.name = "json",
-     .kind = DNS_OPTION_FLAG,
-     .offset = AT(json),
-     .help = "print the report as JSON"},
     {0},
 };
 

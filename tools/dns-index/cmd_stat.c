@@ -27,6 +27,57 @@ double dns_index_bytes_a_video(const dns_store_stat *stat)
     return n > 0 ? (double)bytes / (double)n : 0;
 }
 
+/* "fine_binary:256" where codes were cut. */
+static const char *kind_text(char text[48], dns_kind kind, const dns_store_settings *settings)
+{
+    bool cut = kind == DNS_KIND_FINE_BINARY && settings->code_bits > 0;
+    snprintf(text, 48, cut ? "%s:%zu" : "%s", dns_kind_name(kind), settings->code_bits);
+    return text;
+}
+
+/* Records that no search reads: the archive, and region features beside a fine tier. */
+static bool is_reserve(dns_kind kind, const dns_store_settings *settings)
+{
+    return kind == DNS_KIND_ARCHIVE ||
+           (kind == DNS_KIND_REGIONS &&
+            (settings->kept[DNS_KIND_FINE_ATTENTION] || settings->kept[DNS_KIND_FINE_BINARY]));
+}
+
+static void print_kinds(const dns_store_settings *settings, const dns_store_stat *stat)
+{
+    size_t n = stat->kinds[DNS_KIND_META].n_records;
+    double searched = 0, on_disk = 0, pages = 0;
+    printf("%-16s %10s %14s %14s %14s %10s\n", "record", "videos", "bytes", "bytes a video",
+           "on disk", "frames");
+    for (int kind = 0; kind < DNS_KIND_COUNT; kind++) {
+        double records = (double)stat->kinds[kind].n_records;
+        double bytes = (double)stat->kinds[kind].bytes;
+        double disk = (double)stat->kinds[kind].page_bytes;
+        char name[48], frames[16] = "";
+        if (records == 0)
+            continue;
+        if (stat->kinds[kind].n_frames > 0 && stat->n_frames > 0)
+            snprintf(frames, sizeof frames, "%.1f %%",
+                     100 * (double)stat->kinds[kind].n_frames / (double)stat->n_frames);
+        printf("%-16s %10.0f %14.0f %14.0f %14.0f %10s\n",
+               kind_text(name, (dns_kind)kind, settings), records, bytes, bytes / records,
+               disk / records, frames);
+        pages += disk;
+        if (!is_reserve((dns_kind)kind, settings)) {
+            searched += bytes;
+            on_disk += disk;
+        }
+    }
+    double videos = n > 0 ? (double)n : 1;
+    printf("%-16s %10zu %14.0f %14.0f %14.0f\n", "for searching", n, searched, searched / videos,
+           on_disk / videos);
+    printf("%-16s %10zu %14.0f %14.0f %14.0f\n", "all", n,
+           dns_index_bytes_a_video(stat) * (double)n, dns_index_bytes_a_video(stat),
+           pages / videos);
+    if (settings->merge > 0)
+        printf("\nframes up to %g apart are stored once\n", (double)settings->merge);
+}
+
 static void print_text(const char *directory, const dns_store *store, const dns_store_stat *stat,
                        const dns_digest *contents)
 {
@@ -45,14 +96,7 @@ static void print_text(const char *directory, const dns_store *store, const dns_
         dns_digest_text(contents, digest);
         printf("contents   %s\n\n", digest);
     }
-    printf("%-16s %10s %14s %14s\n", "record", "videos", "bytes", "bytes a video");
-    for (int kind = 0; kind < DNS_KIND_COUNT; kind++)
-        if (stat->kinds[kind].n_records > 0)
-            printf("%-16s %10zu %14llu %14.0f\n", dns_kind_name((dns_kind)kind),
-                   stat->kinds[kind].n_records, (unsigned long long)stat->kinds[kind].bytes,
-                   (double)stat->kinds[kind].bytes / (double)stat->kinds[kind].n_records);
-    printf("%-16s %10zu %14.0f %14.0f\n", "all", n, dns_index_bytes_a_video(stat) * (double)n,
-           dns_index_bytes_a_video(stat));
+    print_kinds(settings, stat);
 }
 
 static dns_status print_json(const char *directory, const dns_store *store,
@@ -82,6 +126,8 @@ static dns_status print_json(const char *directory, const dns_store *store,
     dns_json_put_integer(&w, "free_bytes", (int64_t)stat->free_bytes);
     dns_json_put_integer(&w, "derived_bytes", (int64_t)stat->derived_bytes);
     dns_json_put_number(&w, "bytes_a_video", dns_index_bytes_a_video(stat), 12);
+    dns_json_put_integer(&w, "code_bits", (int64_t)settings->code_bits);
+    dns_json_put_number(&w, "merge", (double)settings->merge, 9);
     dns_json_begin_object(&w, "records");
     for (int kind = 0; kind < DNS_KIND_COUNT; kind++) {
         if (stat->kinds[kind].n_records == 0)
@@ -90,6 +136,9 @@ static dns_status print_json(const char *directory, const dns_store *store,
         dns_json_put_integer(&w, "videos", (int64_t)stat->kinds[kind].n_records);
         dns_json_put_integer(&w, "bytes", (int64_t)stat->kinds[kind].bytes);
         dns_json_put_integer(&w, "page_bytes", (int64_t)stat->kinds[kind].page_bytes);
+        if (stat->kinds[kind].n_frames > 0)
+            dns_json_put_integer(&w, "frames", (int64_t)stat->kinds[kind].n_frames);
+        dns_json_put_bool(&w, "searched", !is_reserve((dns_kind)kind, settings));
         dns_json_end_object(&w);
     }
     dns_json_end_object(&w);
@@ -138,9 +187,12 @@ const dns_command dns_index_stat = {
     .name = "stat",
     .synopsis = "INDEX",
     .summary = "say what an index holds and how large it is",
-    .description = "Says which model and which networks made an index, how many videos it holds, "
-                   "and the bytes of every kind "
-                   "of record.",
+    .description =
+        "Says which model and which networks made an index, how many videos it holds, "
+        "and for every kind of record its bytes, what they take on disk in whole pages, and "
+        "how many of the videos' frames it stores after equal ones, or those that "
+        "--merge allowed, became one. The line 'for searching' leaves out what only "
+        "tiers reads: the archive, and region features beside a fine tier.",
     .examples = "  dns-index stat films.dns\n",
     .options = options,
     .settings_size = sizeof(struct settings),

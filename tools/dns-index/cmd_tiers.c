@@ -1,19 +1,14 @@
 /* tiers: another choice of what an index keeps, without decoding videos. */
 #include <stdio.h>
 
-#include "default_model.h"
 #include "dnsel/json.h"
 #include "dnsel/memory.h"
 #include "dnsel/tiers.h"
 #include "index_tool.h"
 #include "ingest_tool.h"
-#include "terminal.h"
 
 struct settings {
-    const char *model, *keep;
-    size_t jobs;
-    bool dry_run, json;
-    int progress;
+    dns_ingest_settings common;
 };
 
 static dns_status bytes_a_video(double *out, dns_store *store)
@@ -32,7 +27,7 @@ static dns_status bytes_a_video(double *out, dns_store *store)
 static dns_status print_result(const dns_invocation *invocation, const dns_ingest_report *r,
                                dns_store *store, double before)
 {
-    const struct settings *s = invocation->settings;
+    const dns_ingest_settings *s = &((const struct settings *)invocation->settings)->common;
     dns_status status = DNS_OK;
     char *kept = NULL;
     double after;
@@ -65,31 +60,35 @@ out:
     return status;
 }
 
-/* The model is only needed where something must be made. */
+/* What is asked for, and the model where something must be made of X. */
 static dns_status open_parts(dns_model **model, dns_store_settings *wanted, dns_store *store,
-                             const struct settings *s)
+                             const dns_ingest_settings *s)
 {
+    dns_status status = DNS_OK;
     dns_tiers_plan plan;
     *wanted = *dns_store_settings_get(store);
-    dns_status status = s->keep == NULL
-                            ? dns_status_set(DNS_ERR_ARG, "tiers: give the kinds with --keep")
-                            : dns_keep_parse(wanted, s->keep);
-    if (status == DNS_OK)
-        status = dns_tiers_plan_make(&plan, store, wanted);
-    if (status == DNS_OK && plan.n_make > 0)
-        status = dns_default_model_open(model, s->model);
+    if (s->keep == NULL && isnan(s->merge))
+        DNS_FAIL(DNS_ERR_ARG, "tiers: give the kinds with --keep, or --merge");
+    if (s->keep != NULL)
+        DNS_TRY(dns_keep_parse(wanted, s->keep));
+    if (!isnan(s->merge))
+        wanted->merge = (float)s->merge;
+    DNS_TRY(dns_tiers_plan_make(&plan, store, wanted));
+    if (plan.n_make > 0)
+        DNS_TRY(dns_default_model_open(model, s->model));
+out:
     return status == DNS_ERR_NOTFOUND ? DNS_ERR_ARG : status;
 }
 
 static int run(const dns_invocation *invocation)
 {
-    const struct settings *s = invocation->settings;
+    const dns_ingest_settings *s = &((const struct settings *)invocation->settings)->common;
     const char *directory = invocation->operands[0];
     dns_ingest_report report = {0};
+    dns_ingest_frame frame = {.pool = NULL};
     dns_store_settings wanted;
     dns_model *model = NULL;
     dns_store *store = NULL;
-    dns_pool *pool = NULL;
     double before;
     int code = DNS_EXIT_OK;
     dns_status status =
@@ -98,72 +97,41 @@ static int run(const dns_invocation *invocation)
         return dns_index_open_failed(invocation, directory, status);
     DNS_TRY(open_parts(&model, &wanted, store, s));
     DNS_TRY(bytes_a_video(&before, store));
-    DNS_TRY(dns_pool_create(&pool, s->jobs));
-    dns_terminal terminal = dns_terminal_open((dns_progress_style)s->progress, invocation->quiet);
-    const dns_ingest_options options = {.pool = pool,
-                                        .dry_run = s->dry_run,
-                                        .progress = dns_terminal_progress(&terminal),
-                                        .cancel = dns_interrupt_catch()};
-    status = dns_tiers_run(&report, store, model, &wanted, &options);
-    dns_terminal_close(&terminal);
+    DNS_TRY(dns_ingest_frame_open(&frame, invocation, s));
+    status = dns_tiers_run(&report, store, model, &wanted, &frame.options);
+    dns_terminal_close(&frame.terminal);
     if (status != DNS_OK)
         goto out;
     DNS_TRY(print_result(invocation, &report, store, before));
     if (!s->dry_run)
         dns_index_refresh(invocation, store);
-    code = report.interrupted      ? DNS_EXIT_INTERRUPTED
-           : report.n_failures > 0 ? DNS_EXIT_PARTIAL
-                                   : DNS_EXIT_OK;
+    code = dns_ingest_exit_code(&report, 0);
 out:
     if (status != DNS_OK)
         code = dns_fail(invocation, status);
     dns_ingest_report_free(&report);
     dns_store_close(store);
     dns_model_close(model);
-    dns_pool_free(pool);
+    dns_ingest_frame_close(&frame);
     return code;
 }
 
-static const struct settings defaults;
-#define AT(field) offsetof(struct settings, field)
-static const dns_option options[] = {
-    DNS_KEEP_OPTION(struct settings, keep),
-    DNS_MODEL_OPTION(struct settings, model),
-    {.name = "jobs",
-     .letter = 'j',
-     .kind = DNS_OPTION_COUNT,
-     .offset = AT(jobs),
-     .value = "N",
-     .help = "videos at a time; 0 is one a processor",
-     .maximum = 256,
-     .environment = "DNS_JOBS"},
-    {.name = "dry-run",
-     .letter = 'n',
-     .kind = DNS_OPTION_FLAG,
-     .offset = AT(dry_run),
-     .help = "say what would be done, change nothing"},
-    {.name = "progress",
-     .kind = DNS_OPTION_CHOICE,
-     .offset = AT(progress),
-     .choices = DNS_PROGRESS_CHOICES,
-     .help = "how progress is shown on standard error"},
-    {.name = "json",
-     .kind = DNS_OPTION_FLAG,
-     .offset = AT(json),
-     .help = "print the result as JSON"},
-    {0},
-};
+static const struct settings defaults = {.common = DNS_INGEST_DEFAULTS};
+static const dns_option options[] = {DNS_INGEST_OPTIONS(struct settings, common), {0}};
 
 const dns_command dns_index_tiers = {
     .name = "tiers",
-    .synopsis = "INDEX --keep LIST",
+    .synopsis = "INDEX [--keep LIST] [--merge X]",
     .summary = "change what an index keeps of its videos, without decoding them",
     .description = "Makes the records that LIST asks for from the region features in the index "
                    "(its archive or regions records), and drops those that LIST does not name. "
-                   "An index that holds neither can only lose records. It may be stopped or killed "
+                   "What only becomes smaller, codes of fewer bits and merged frames, is made of "
+                   "the records themselves; an index that holds no region features can go that "
+                   "way and lose records, but not back. It may be stopped or killed "
                    "at any moment; run again, it goes on.\n\nThe file keeps its size, with free "
                    "room in it: dns-index repair copies an index into a smaller one.",
     .examples = "  dns-index tiers films.dns --keep fine_binary,archive\n"
+                "  dns-index tiers films.dns --keep fine_binary:256 --merge 0.3\n"
                 "  dns-index tiers films.dns --keep fine_attention:int8  # and no way back\n",
     .options = options,
     .settings_size = sizeof(struct settings),

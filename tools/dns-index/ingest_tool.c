@@ -1,14 +1,16 @@
 #include "ingest_tool.h"
 
 #include <ctype.h>
+#include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #include "dnsel/json.h"
 #include "dnsel/matrix.h"
 #include "dnsel/memory.h"
-#include "terminal.h"
+#include "index_tool.h"
 
 /* The types that a kind may be kept as, the usual one first. */
 static const struct {
@@ -40,6 +42,16 @@ static bool parse_type(dns_dtype *out, const char *text)
     return false;
 }
 
+/* "256" of fine_binary: how many bits of each code. */
+static bool parse_bits(size_t *bits, dns_kind kind, const char *text)
+{
+    char *end;
+    if (kind != DNS_KIND_FINE_BINARY || !isdigit((unsigned char)text[0]))
+        return false;
+    *bits = strtoul(text, &end, 10);
+    return *end == '\0' && *bits > 0 && *bits % 64 == 0 && *bits <= 1 << 16;
+}
+
 static dns_status keep_one(dns_store_settings *settings, char *text)
 {
     char *type = strchr(text, ':');
@@ -50,10 +62,9 @@ static dns_status keep_one(dns_store_settings *settings, char *text)
     for (size_t i = 0; dns_kind_parse(&kind, text) && i < sizeof kinds / sizeof kinds[0]; i++) {
         if (kinds[i].kind != kind)
             continue;
-        bool known = type == NULL;
+        bool known = type == NULL || parse_bits(&settings->code_bits, kind, type);
         dtype = kinds[i].dtypes[0];
-        for (size_t k = 0; type != NULL && parse_type(&dtype, type) && k < kinds[i].n && !known;
-             k++)
+        for (size_t k = 0; !known && parse_type(&dtype, type) && k < kinds[i].n && !known; k++)
             known = kinds[i].dtypes[k] == dtype;
         if (!known)
             return dns_status_set(DNS_ERR_ARG, "--keep: %s cannot be kept as '%s'", text, type);
@@ -86,27 +97,39 @@ dns_status dns_keep_parse(dns_store_settings *settings, const char *list)
 
 dns_status dns_keep_text(char **out, const dns_store_settings *settings)
 {
-    char text[256] = "";
+    char text[256] = "", bits[24];
     size_t n = 0;
-    for (int kind = DNS_KIND_META + 1; kind < DNS_KIND_COUNT; kind++)
+    snprintf(bits, sizeof bits, "%zu", settings->code_bits);
+    for (int kind = DNS_KIND_META + 1; kind < DNS_KIND_COUNT; kind++) {
+        bool cut = kind == DNS_KIND_FINE_BINARY && settings->code_bits > 0;
         if (settings->kept[kind])
             n += (size_t)snprintf(text + n, sizeof text - n, "%s%s:%s", n > 0 ? "," : "",
                                   dns_kind_name((dns_kind)kind),
-                                  dns_dtype_name(settings->dtype[kind]));
+                                  cut ? bits : dns_dtype_name(settings->dtype[kind]));
+    }
     return dns_string_copy(out, text);
 }
 
+/* An index that exists is not changed by what a run asks for. */
 static dns_status check_opened(const dns_store *store, const dns_store_settings *wanted,
-                               const dns_index_opening *how)
+                               const dns_take_in *job)
 {
+    const dns_ingest_settings *s = job->s;
     const dns_store_settings *made = dns_store_settings_get(store);
     const char *directory = dns_store_directory(store);
     char *kept = NULL;
-    if (!how->any_sampling && strcmp(made->sampling, wanted->sampling) != 0)
+    if (!job->any_sampling && strcmp(made->sampling, wanted->sampling) != 0)
         return dns_status_set(DNS_ERR_MODEL, "%s: made with --sampling %s; %s is another",
                               directory, made->sampling, wanted->sampling);
     bool same = true;
-    for (int kind = 0; how->keep != NULL && kind < DNS_KIND_COUNT; kind++)
+    if (!isnan(s->merge) && made->merge != wanted->merge)
+        return dns_status_set(DNS_ERR_ARG,
+                              "%s: merges frames up to %g; change it with: dns-index tiers %s "
+                              "--merge %g",
+                              directory, (double)made->merge, directory, s->merge);
+    if (wanted->code_bits != 0 && wanted->kept[DNS_KIND_FINE_BINARY])
+        same = made->code_bits == wanted->code_bits;
+    for (int kind = 0; s->keep != NULL && kind < DNS_KIND_COUNT; kind++)
         same = same && made->kept[kind] == wanted->kept[kind] &&
                (!made->kept[kind] || made->dtype[kind] == wanted->dtype[kind]);
     if (same)
@@ -116,27 +139,29 @@ static dns_status check_opened(const dns_store *store, const dns_store_settings 
         status = dns_status_set(DNS_ERR_ARG,
                                 "%s: keeps %s; change it with: dns-index tiers %s "
                                 "--keep %s",
-                                directory, kept, directory, how->keep);
+                                directory, kept, directory, s->keep);
     dns_free(kept);
     return status;
 }
 
-dns_status dns_index_open_for(dns_store **out, const char *directory, const dns_embedder *embedder,
-                              const dns_index_opening *how)
+static dns_status open_store(dns_store **out, const char *directory, const dns_embedder *embedder,
+                             const dns_take_in *job)
 {
     dns_status status = DNS_OK;
     dns_store_settings wanted = dns_embedder_settings(embedder);
     const dns_store_options options = {.model = &wanted.model};
+    bool dry = job->s->dry_run;
     *out = NULL;
-    if (how->keep != NULL)
-        DNS_TRY(dns_keep_parse(&wanted, how->keep));
+    if (job->s->keep != NULL)
+        DNS_TRY(dns_keep_parse(&wanted, job->s->keep));
+    if (!isnan(job->s->merge))
+        wanted.merge = (float)job->s->merge;
     DNS_TRY(dns_embedder_check(embedder, &wanted));
-    status =
-        dns_store_open(out, directory, how->dry_run ? DNS_STORE_READ : DNS_STORE_WRITE, &options);
-    if (status == DNS_ERR_NOTFOUND && how->create && !how->dry_run)
+    status = dns_store_open(out, directory, dry ? DNS_STORE_READ : DNS_STORE_WRITE, &options);
+    if (status == DNS_ERR_NOTFOUND && job->create && !dry)
         status = dns_store_create(out, directory, &wanted, &options);
     if (status == DNS_OK)
-        status = check_opened(*out, &wanted, how);
+        status = check_opened(*out, &wanted, job);
 out:
     if (status != DNS_OK) {
         dns_store_close(*out);
@@ -177,8 +202,8 @@ static dns_status print_json_report(const dns_ingest_report *r, size_t n_problem
     return dns_json_finish(&w);
 }
 
-void dns_index_print_report(const dns_invocation *invocation, const dns_ingest_report *r,
-                            char *const *problems, size_t n_problems, bool dry_run, bool json)
+static void print_report(const dns_invocation *invocation, const dns_ingest_report *r,
+                         char *const *problems, size_t n_problems, bool dry_run, bool json)
 {
     for (size_t i = 0; i < n_problems; i++)
         dns_complain(invocation, "skipped %s", problems[i]);
@@ -206,6 +231,73 @@ void dns_index_print_report(const dns_invocation *invocation, const dns_ingest_r
     if (r->n_damaged > 0)
         printf("%zu of them are damaged or cut short; what could be decoded is in the index\n",
                r->n_damaged);
+}
+
+dns_status dns_ingest_frame_open(dns_ingest_frame *out, const dns_invocation *invocation,
+                                 const dns_ingest_settings *s)
+{
+    *out = (dns_ingest_frame){.pool = NULL};
+    dns_status status = dns_pool_create(&out->pool, s->jobs);
+    out->terminal = dns_terminal_open((dns_progress_style)s->progress, invocation->quiet);
+    out->options = (dns_ingest_options){.pool = out->pool,
+                                        .dry_run = s->dry_run,
+                                        .progress = dns_terminal_progress(&out->terminal),
+                                        .cancel = dns_interrupt_catch()};
+    return status;
+}
+
+void dns_ingest_frame_close(dns_ingest_frame *frame)
+{
+    dns_pool_free(frame->pool);
+}
+
+int dns_ingest_exit_code(const dns_ingest_report *r, size_t n_problems)
+{
+    if (r->interrupted)
+        return DNS_EXIT_INTERRUPTED;
+    return r->n_failures > 0 || n_problems > 0 ? DNS_EXIT_PARTIAL : DNS_EXIT_OK;
+}
+
+int dns_index_take_in(const dns_take_in *job)
+{
+    const dns_invocation *invocation = job->invocation;
+    const char *directory = invocation->operands[0];
+    dns_status status = DNS_OK;
+    dns_ingest_report report = {0};
+    dns_ingest_frame frame = {.pool = NULL};
+    dns_model *model = NULL;
+    dns_embedder *embedder = NULL;
+    dns_store *store = NULL;
+    int code = DNS_EXIT_OK;
+    DNS_TRY(dns_default_model_open(&model, job->s->model));
+    DNS_TRY(dns_ingest_frame_open(&frame, invocation, job->s));
+    DNS_TRY(job->make_embedder(&embedder, job->payload, model, dns_pool_size(frame.pool)));
+    status = open_store(&store, directory, embedder, job);
+    if (status == DNS_ERR_NOTFOUND) {
+        code = dns_index_open_failed(invocation, directory, status);
+        status = DNS_OK;
+        goto out;
+    }
+    if (status != DNS_OK)
+        goto out;
+    status = job->run(&report, job->payload, store, embedder, &frame.options);
+    dns_terminal_close(&frame.terminal);
+    print_report(invocation, &report, *job->problems, *job->n_problems, job->s->dry_run,
+                 job->s->json);
+    if (status != DNS_OK)
+        goto out;
+    if (!job->s->dry_run)
+        dns_index_refresh(invocation, store);
+    code = dns_ingest_exit_code(&report, *job->n_problems);
+out:
+    if (status != DNS_OK)
+        code = dns_fail(invocation, status);
+    dns_ingest_report_free(&report);
+    dns_store_close(store);
+    dns_embedder_free(embedder);
+    dns_model_close(model);
+    dns_ingest_frame_close(&frame);
+    return code;
 }
 
 void dns_index_refresh(const dns_invocation *invocation, dns_store *store)

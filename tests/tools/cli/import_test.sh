@@ -84,6 +84,29 @@ want 12 dns-index tiers t.dns --keep regions
 says "neither archive nor whole regions records"
 want 2 dns-index tiers t.dns
 want 10 dns-index tiers nowhere.dns --keep regions
+want 2 dns-index tiers t.dns --keep fine_binary:100
+says "cannot be kept as '100'"
+
+# Frames that are alike are stored once, and all again while the archive is there.
+want 3 dns-index import m.dns "$DATA/features.npz" --keep regions:f32,archive --merge 0.01
+want 2 dns-index import m.dns "$DATA/features.npz" --merge 0.02
+says "merges frames up to 0.01; change it with: dns-index tiers m.dns --merge 0.02"
+want 3 dns-index import m.dns "$DATA/features.npz" --merge 0.01
+want 2 dns-index tiers m.dns --merge 3
+says "outside 0 to 2"
+want 0 dns-index tiers m.dns --merge 2 --json
+says '"changed": 2'
+want 0 dns-index stat m.dns
+says "frames up to 2 apart are stored once"
+want 0 dns-index stat m.dns --json
+says '"merge": 2'
+want 0 dns-query m.dns vid_a --fine regions
+want 0 dns-index verify m.dns
+want 0 dns-index tiers m.dns --merge 0
+says "2 changed"
+want 0 dns-index tiers m.dns --keep regions:f32 --merge 2
+want 12 dns-index tiers m.dns --merge 0
+says "neither archive nor whole regions records"
 
 # A limit on file sizes is a full disk; space given back, the import goes on.
 want 28 bash -c "ulimit -f 40; dns-index import full.dns '$DATA/features.npz' --keep regions:f32"
