@@ -157,12 +157,41 @@ static void interrupted_learning_ends_the_same(void **state)
     }
 }
 
+/* What wins on queries of folds not trained on is chosen; nothing tried leaves the mean. */
+static void the_best_on_held_out_folds_is_chosen(void **state)
+{
+    (void)state;
+    dns_coarse_choice choice;
+    dns_coarse_choice_options o = {
+        .recipes = {short_learning(DNS_COARSE_CONTRAST), short_learning(DNS_COARSE_DISTILLED)},
+        .n_folds = 2,
+        .n_seeds = 2,
+        .trial = dns_trial_options_default()};
+    o.recipes[0].steps = o.recipes[1].steps = 20;
+    o.recipes[0].report = o.recipes[1].report = NULL;
+    assert_ok(dns_coarse_choose(&choice, set, &o, NULL));
+    assert_int_equal(choice.n_queries, (40 - 3 + 8) * 6);
+    for (int k = 0; k < DNS_COARSE_CANDIDATES; k++) {
+        assert_true(choice.tried[k] && choice.map[k] <= choice.map[choice.best]);
+        assert_true(choice.gain[k].low <= choice.map[k] - choice.map[0] + 1e-9 &&
+                    choice.gain[k].high >= choice.map[k] - choice.map[0] - 1e-9);
+    }
+    assert_true(choice.map[DNS_COARSE_LEARNT] > choice.map[DNS_COARSE_LEARNT_AS_PUBLISHED]);
+    o.recipes[0].steps = o.recipes[1].steps = 0;
+    assert_ok(dns_coarse_choose(&choice, set, &o, NULL));
+    assert_int_equal(choice.best, DNS_COARSE_PLAIN_MEAN);
+    assert_false(choice.tried[DNS_COARSE_LEARNT]);
+    o.n_folds = 3;
+    assert_status(dns_coarse_choose(&choice, set, &o, NULL), DNS_ERR_ARG);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(both_recipes_lower_their_loss_alike_for_any_threads),
         cmocka_unit_test(contrast_starts_at_the_mean_vector),
         cmocka_unit_test(interrupted_learning_ends_the_same),
+        cmocka_unit_test(the_best_on_held_out_folds_is_chosen),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -15,6 +15,7 @@
 #include "dnsel/clip_scores.h"
 #include "dnsel/sampler.h"
 #include "dnsel/trainer.h"
+#include "dnsel/trial.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -53,6 +54,50 @@ DNS_API dns_coarse_learning_options dns_coarse_learning_options_default(dns_coar
 DNS_API DNS_MUST_CHECK dns_status dns_coarse_learn(dns_coarse **out, const dns_training_set *set,
                                                    const dns_coarse_learning_options *options,
                                                    dns_pool *pool);
+
+/* ---- choosing ---- */
+
+typedef enum dns_coarse_candidate {
+    DNS_COARSE_PLAIN_MEAN,
+    DNS_COARSE_LEARNT, /* by contrast */
+    DNS_COARSE_LEARNT_AS_PUBLISHED,
+    DNS_COARSE_CANDIDATES
+} dns_coarse_candidate;
+
+/* "mean", "contrast", "published". */
+DNS_API const char *dns_coarse_candidate_name(dns_coarse_candidate candidate);
+
+typedef struct dns_coarse_choice_options {
+    /* [DNS_COARSE_CANDIDATES - 1] by contrast and as published; steps 0: not tried. held_out is
+     * set; seeds count up from theirs. A checkpoint gets ".contrast.FOLD.SEED" behind it. */
+    dns_coarse_learning_options recipes[2];
+    size_t n_folds, n_seeds;
+    dns_trial_options trial;      /* its fold is set */
+    const dns_progress *progress; /* unit "trainings" */
+} dns_coarse_choice_options;
+
+/* Everything over all queries of all folds, means over seeds. */
+typedef struct dns_coarse_choice {
+    size_t n_queries;
+    bool tried[DNS_COARSE_CANDIDATES];
+    double map[DNS_COARSE_CANDIDATES];
+    dns_interval gain[DNS_COARSE_CANDIDATES]; /* against the plain mean, paired over queries */
+    dns_coarse_candidate best;                /* the largest mAP, of equals the simpler */
+} dns_coarse_choice;
+
+/* Each fold is left out of a learning by each recipe and seed, and its queries are asked. The
+ * errors of dns_coarse_learn and dns_trial_create. */
+DNS_API DNS_MUST_CHECK dns_status dns_coarse_choose(dns_coarse_choice *out,
+                                                    const dns_training_set *set,
+                                                    const dns_coarse_choice_options *options,
+                                                    dns_pool *pool);
+
+/* scores [queries.n, database.n] of a trial by a coarse network. */
+DNS_API DNS_MUST_CHECK dns_status dns_trial_coarse_scores(float *scores, const dns_trial *trial,
+                                                          const dns_coarse *net, dns_pool *pool);
+
+/* *out = the plain mean vector of `dim` values. */
+DNS_API DNS_MUST_CHECK dns_status dns_coarse_plain_mean(dns_coarse **out, size_t dim);
 
 #ifdef __cplusplus
 }
