@@ -18,7 +18,8 @@
 enum {
     MAX_DIM = 65536,
     MAX_NUMBER = 1 << 24, /* in a factory text */
-    SAMPLE = 256,         /* training vectors a list (or a centroid of a PQ) */
+    SAMPLE = 64,          /* training vectors a list (or a centroid of a PQ) */
+    CENTROIDS = 256,      /* of a PQ */
     CHUNK = 16,           /* queries a call: FAISS takes other sums, in other bits, from 20 on */
     MAX_EFFORT = 1 << 24
 };
@@ -85,8 +86,9 @@ static bool part_is_known(const char *part, size_t length, bool codes)
     return false;
 }
 
-static dns_status check_factory(const char *factory, bool codes)
+dns_status dns_ann_check_factory(const char *factory, dns_dtype dtype)
 {
+    bool codes = dtype == DNS_U8;
     size_t length = strlen(factory);
     bool known = length > 0 && length < DNS_ANN_FACTORY;
     for (const char *part = factory; known;) {
@@ -114,7 +116,7 @@ dns_status dns_ann_create(dns_ann **out, const char *factory, dns_dtype dtype, s
     if (dim == 0 || dim > MAX_DIM)
         return dns_status_set(DNS_ERR_SHAPE, "vectors of %zu elements, expected 1 to %d", dim,
                               MAX_DIM);
-    DNS_TRY(check_factory(factory, codes));
+    DNS_TRY(dns_ann_check_factory(factory, dtype));
     DNS_TRY(dns_alloc(&ann, 1, sizeof *ann));
     strcpy(ann->factory, factory);
     ann->dtype = dtype;
@@ -229,7 +231,7 @@ dns_status dns_ann_train(dns_ann *ann, const void *vectors, size_t n, dns_pool *
     if (is_trained(ann))
         return DNS_OK;
     size_t n_lists = dns_faiss_traits(&ann->faiss).n_lists,
-           enough = SAMPLE * (n_lists > SAMPLE ? n_lists : SAMPLE);
+           enough = SAMPLE * (n_lists > CENTROIDS ? n_lists : CENTROIDS);
     if (n < n_lists || n == 0)
         return dns_status_set(DNS_ERR_ARG, "%zu vectors cannot train an index of %s", n,
                               ann->factory);
@@ -296,6 +298,32 @@ out:
     if (n_removed != NULL)
         *n_removed = removed;
     return status;
+}
+
+struct visit {
+    dns_status (*visit)(void *payload, uint64_t id, const float *vector);
+    void *payload;
+    dns_status status;
+};
+
+static bool visit_one(void *payload, int64_t id, const float *vector)
+{
+    struct visit *v = payload;
+    v->status = v->visit(v->payload, (uint64_t)id, vector);
+    return v->status == DNS_OK;
+}
+
+dns_status dns_ann_visit(const dns_ann *ann,
+                         dns_status (*visit)(void *payload, uint64_t id, const float *vector),
+                         void *payload)
+{
+    struct visit v = {visit, payload, DNS_OK};
+    struct faiss_error error;
+    if (ann->dtype == DNS_U8)
+        return dns_status_set(DNS_ERR_UNSUPPORTED, "vectors of codes are not given back");
+    if (dns_faiss_visit(&ann->faiss, visit_one, &v, &error))
+        return DNS_OK;
+    return v.status != DNS_OK ? v.status : dns_ann_from_shim(&error);
 }
 
 /* ---- search ---- */

@@ -5,6 +5,7 @@
 #include <exception>
 #include <memory>
 #include <new>
+#include <vector>
 
 #include <faiss/IndexBinaryFlat.h>
 #include <faiss/IndexBinaryHNSW.h>
@@ -190,6 +191,48 @@ struct callback_writer : faiss::IOWriter {
     }
 };
 
+using visitor = bool (*)(void *payload, int64_t id, const float *vector);
+
+/* False when FAISS has no way to give this kind's vectors back. */
+template <typename Action> bool reconstructed(Action action)
+{
+    try {
+        action();
+        return true;
+    } catch (const faiss::FaissException &) {
+        return false;
+    }
+}
+
+bool visit_lists(const faiss::IndexIVF *ivf, visitor visit, void *payload)
+{
+    std::vector<float> vector(static_cast<size_t>(ivf->d));
+    for (size_t list = 0; list < ivf->nlist; list++) {
+        faiss::InvertedLists::ScopedIds ids(ivf->invlists, list);
+        for (size_t i = 0; i < ivf->invlists->list_size(list); i++) {
+            bool told = reconstructed([&] {
+                ivf->reconstruct_from_offset(static_cast<int64_t>(list), static_cast<int64_t>(i),
+                                             vector.data());
+            });
+            if (!visit(payload, ids[i], told ? vector.data() : nullptr))
+                return false;
+        }
+    }
+    return true;
+}
+
+bool visit_numbered(const faiss::IndexIDMap *ids, visitor visit, void *payload)
+{
+    std::vector<float> vector(static_cast<size_t>(ids->d));
+    for (size_t i = 0; i < ids->id_map.size(); i++) {
+        bool told = reconstructed(
+            [&] { ids->index->reconstruct(static_cast<faiss::Index::idx_t>(i), vector.data()); });
+        if (!visit(payload, ids->id_map[i], told ? vector.data() : nullptr))
+            return false;
+    }
+    return true;
+}
+
 void read(faiss_handle *out, bool binary, faiss::IOReader *reader, int flags)
 {
     if (binary) {
@@ -264,6 +307,20 @@ bool dns_faiss_set_effort(faiss_handle *index, size_t effort)
     else if (p.graph)
         p.graph->hnsw.efSearch = static_cast<int>(effort);
     return p.ivf || p.graph;
+}
+
+bool dns_faiss_visit(const faiss_handle *index,
+                     bool (*visit)(void *payload, int64_t id, const float *vector), void *payload,
+                     faiss_error *error)
+{
+    bool whole = false;
+    return guarded(error,
+                   [&] {
+                       parts p(floats(index));
+                       whole = p.ids ? visit_numbered(p.ids, visit, payload)
+                                     : visit_lists(p.ivf, visit, payload);
+                   }) &&
+           whole;
 }
 
 bool dns_faiss_write(const faiss_handle *index,

@@ -44,6 +44,12 @@ struct faiss_traits dns_faiss_traits(const struct faiss_handle *index);
 /* `effort` lists or candidates; false when there is no such setting. */
 bool dns_faiss_set_effort(struct faiss_handle *index, size_t effort);
 
+/* Each vector of an f32 index: its id, and what the index knows of it, [d]; NULL where FAISS cannot
+ * tell. False also when `visit` returned false. */
+bool dns_faiss_visit(const struct faiss_handle *index,
+                     bool (*visit)(void *payload, int64_t id, const float *vector), void *payload,
+                     struct faiss_error *error);
+
 /* `write` returns false to stop. */
 bool dns_faiss_write(const struct faiss_handle *index,
                      bool (*write)(void *payload, const void *data, size_t size), void *payload,

@@ -11,11 +11,12 @@
 
 enum {
     SMALL = 16 << 20,  /* bytes of coarse vectors that are scanned as they are in no time */
+    MANY = 2000000,    /* videos from which on FAISS is asked unless something else is wanted */
     FEW = 32,          /* one exact score from its record costs as much as scanning so many rows */
     RESCORE_CHUNK = 64 /* hits a task */
 };
 
-static const char *const scan_names[] = {"auto", "exact", "int8", "codes"};
+static const char *const scan_names[] = {"auto", "exact", "int8", "codes", "faiss"};
 
 const char *dns_coarse_scan_name(dns_coarse_scan scan)
 {
@@ -31,8 +32,6 @@ static size_t candidates(dns_coarse_scan scan, size_t n)
 
 static dns_coarse_scan choose(const struct dns_coarse_wanted *wanted, size_t n)
 {
-    if (wanted->scan != DNS_SCAN_AUTO)
-        return wanted->scan;
     bool few = candidates(DNS_SCAN_INT8, wanted->n_best) <= n / FEW;
     return few && n * wanted->dim * sizeof(float) > SMALL ? DNS_SCAN_INT8 : DNS_SCAN_EXACT;
 }
@@ -200,6 +199,59 @@ out:
     return status;
 }
 
+static int compare_ids(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* Takes out the hits whose videos changed since, and puts all that changed in their place: their
+ * records tell what they are now. */
+static size_t bring_up_to_date(dns_hit *hits, size_t n, const struct dns_coarse_ann *a)
+{
+    size_t n_kept = 0;
+    for (size_t i = 0; i < n; i++)
+        if (a->n_changed == 0 ||
+            bsearch(&hits[i].id, a->changed, a->n_changed, sizeof *a->changed, compare_ids) == NULL)
+            hits[n_kept++] = hits[i];
+    for (size_t i = 0; i < a->n_changed; i++)
+        hits[n_kept++] = (dns_hit){.id = a->changed[i], .row = DNS_NO_ROW};
+    return n_kept;
+}
+
+/* The n_best by FAISS. Not done, and noted why, where that cannot be. */
+static dns_status ask_faiss(struct dns_coarse_ranking *out, bool *done, dns_searcher *s,
+                            const dns_snapshot *snapshot, const struct dns_coarse_wanted *wanted)
+{
+    dns_status status = DNS_OK;
+    size_t n_videos = dns_snapshot_count(snapshot, DNS_KIND_COARSE), n = 0,
+           k = candidates(DNS_SCAN_FAISS, wanted->n_best);
+    dns_hit *hits = NULL;
+    double start = dns_seconds();
+    *done = false;
+    DNS_TRY(dns_coarse_ann_open(&s->ann, snapshot));
+    out->open_seconds += dns_seconds() - start;
+    const char *why = s->ann.ann == NULL                        ? s->ann.why
+                      : wanted->first_id > 0                    ? "videos are left out"
+                      : s->ann.n_changed > n_videos / FEW + FEW ? "the file is too old"
+                                                                : NULL;
+    if (why == NULL) {
+        DNS_TRY(check_dim(wanted, DNS_F32, dns_ann_get_info(s->ann.ann).dim));
+        k += s->ann.n_changed;
+        DNS_TRY(dns_alloc(&hits, k + s->ann.n_changed, sizeof *hits));
+        DNS_TRY(dns_ann_search(hits, &n, s->ann.ann, wanted->vector, 1, k, s->pool));
+        DNS_TRY(rescore(out, hits, bring_up_to_date(hits, n, &s->ann), s, snapshot, wanted));
+        out->n_videos = n_videos;
+        *done = out->n >= (wanted->n_best < n_videos ? wanted->n_best : n_videos);
+        why = "it found too few";
+    }
+    if (!*done)
+        snprintf(out->note, sizeof out->note, "not by faiss: %s", why);
+out:
+    dns_free(hits);
+    return status;
+}
+
 /* Every video's score. The videos before first_id are left out as if they were not there. */
 static dns_status scan_all(struct dns_coarse_ranking *out, dns_searcher *s,
                            const dns_snapshot *snapshot, const struct dns_coarse_wanted *wanted)
@@ -226,24 +278,45 @@ out:
     return status;
 }
 
+static bool by_faiss(const struct dns_coarse_wanted *wanted, size_t n)
+{
+    return wanted->scan == DNS_SCAN_FAISS ||
+           (wanted->scan == DNS_SCAN_AUTO && n >= MANY && wanted->first_id == 0 &&
+            candidates(DNS_SCAN_FAISS, wanted->n_best) <= n / FEW);
+}
+
 dns_status dns_coarse_rank(struct dns_coarse_ranking *out, dns_searcher *s,
                            const dns_snapshot *snapshot, const struct dns_coarse_wanted *wanted)
 {
+    dns_status status = DNS_OK;
     size_t n = dns_snapshot_count(snapshot, DNS_KIND_COARSE);
-    bool done = false;
-    out->scan = choose(wanted, n);
+    bool done = false, asked = wanted->scan != DNS_SCAN_AUTO && wanted->scan != DNS_SCAN_EXACT;
     if (wanted->n_best > 0 && wanted->n_best < n) {
-        dns_status status = scan_best(out, &done, s, snapshot, wanted);
-        if (status != DNS_OK || done)
-            return status;
+        out->scan = DNS_SCAN_FAISS;
+        if (by_faiss(wanted, n))
+            DNS_TRY(ask_faiss(out, &done, s, snapshot, wanted));
+        if (done)
+            goto out;
+        dns_coarse_ranking_free(out);
+        out->scan = wanted->scan == DNS_SCAN_AUTO || wanted->scan == DNS_SCAN_FAISS
+                        ? choose(wanted, n)
+                        : wanted->scan;
+        DNS_TRY(scan_best(out, &done, s, snapshot, wanted));
+        if (done)
+            goto out;
     }
-    if (wanted->scan != DNS_SCAN_AUTO && wanted->scan != DNS_SCAN_EXACT)
+    if (asked)
         snprintf(out->note, sizeof out->note, "every video was scored");
-    return scan_all(out, s, snapshot, wanted);
+    status = scan_all(out, s, snapshot, wanted);
+out:
+    return status;
 }
 
 void dns_coarse_ranking_free(struct dns_coarse_ranking *ranking)
 {
     dns_free(ranking->ids);
     dns_free(ranking->scores);
+    ranking->ids = NULL;
+    ranking->scores = NULL;
+    ranking->n = 0;
 }

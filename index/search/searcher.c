@@ -87,6 +87,7 @@ void dns_searcher_close(dns_searcher *s)
         return;
     for (size_t i = 0; i < DNS_MATRIX_COUNT; i++)
         dns_matrix_close(s->matrices[i].matrix);
+    dns_coarse_ann_close(&s->ann);
     dns_snapshot_close(s->query_snapshot);
     dns_fine_ranker_free(s->ranker);
     dns_selector_session_free(s->selector_session);

@@ -6,6 +6,7 @@
 #include "dnsel/matrix.h"
 #include "dnsel/search.h"
 #include "dnsel/selector.h"
+#include "coarse_ann_open.h"
 #include "fine.h"
 #include "fine_cost.h"
 
@@ -26,6 +27,7 @@ struct dns_searcher {
         dns_matrix *matrix;
         uint64_t generation;
     } matrices[DNS_MATRIX_COUNT];
+    struct dns_coarse_ann ann;
     /* The stored query last asked for. */
     dns_snapshot *query_snapshot;
     dns_record query_records[DNS_KIND_COUNT];

@@ -49,15 +49,17 @@ dns_status dns_settings_check(const dns_store_settings *settings)
     if (!(settings->merge >= 0 && settings->merge <= 2))
         return dns_status_set(DNS_ERR_ARG, "frames merged up to a distance of %g, not in [0, 2]",
                               (double)settings->merge);
+    if (memchr(settings->ann, '\0', DNS_STORE_ANN) == NULL)
+        return dns_status_set(DNS_ERR_ARG, "the name of the approximate index has no end");
     if (!settings->kept[DNS_KIND_META])
         return dns_status_set(DNS_ERR_ARG, "meta records are always kept");
     return DNS_OK;
 }
 
 /* Whether the settings need version 2 of the format. */
-static bool has_codec(const dns_store_settings *settings)
+static bool is_version_2(const dns_store_settings *settings)
 {
-    return settings->code_bits != 0 || settings->merge != 0;
+    return settings->code_bits != 0 || settings->merge != 0 || settings->ann[0] != '\0';
 }
 
 /* Over all that index.json says, in a form that does not depend on how it is written. */
@@ -77,11 +79,12 @@ static dns_status digest_of(dns_digest *digest, const dns_store *store)
             store->settings.kept[k] ? dns_dtype_name(store->settings.dtype[k]) : "-";
         dns_hasher_add(hasher, dtype, strlen(dtype) + 1);
     }
-    if (has_codec(&store->settings)) {
+    if (is_version_2(&store->settings)) {
         char text[64];
         int n = snprintf(text, sizeof text, "code_bits %zu merge %.9g", store->settings.code_bits,
                          (double)store->settings.merge);
         dns_hasher_add(hasher, text, (size_t)n);
+        dns_hasher_add(hasher, store->settings.ann, strlen(store->settings.ann));
     }
     *digest = dns_hasher_digest(hasher);
     dns_hasher_free(hasher);
@@ -103,7 +106,7 @@ dns_status dns_settings_write(char **text, size_t *size, const dns_store *store)
     dns_json_writer w = dns_json_writer_to(stream, true);
     dns_json_begin_object(&w, NULL);
     dns_json_put_string(&w, "format", "dnsel-index");
-    dns_json_put_integer(&w, "version", has_codec(settings) ? DNS_INDEX_VERSION : 1);
+    dns_json_put_integer(&w, "version", is_version_2(settings) ? DNS_INDEX_VERSION : 1);
     dns_json_put_string(&w, "created_by", store->created_by);
     dns_digest_text(&store->identity, hex);
     dns_json_put_string(&w, "identity", hex);
@@ -125,6 +128,8 @@ dns_status dns_settings_write(char **text, size_t *size, const dns_store *store)
         dns_json_put_integer(&w, "code_bits", (int64_t)settings->code_bits);
     if (settings->merge != 0)
         dns_json_put_number(&w, "merge", (double)settings->merge, 9);
+    if (settings->ann[0] != '\0')
+        dns_json_put_string(&w, "ann", settings->ann);
     dns_digest_text(&digest, hex);
     dns_json_put_string(&w, "digest", hex);
     dns_json_end_object(&w);
@@ -170,14 +175,16 @@ dns_status dns_settings_parse(dns_store *store, const char *text, size_t size, c
     int64_t code_bits = dns_json_integer(dns_json_get(root, "code_bits"), 0);
     settings.code_bits = code_bits > 0 ? (size_t)code_bits : 0;
     settings.merge = (float)dns_json_number(dns_json_get(root, "merge"), 0);
-    if (version < 1 || code_bits < 0 || strlen(name) >= DNS_MODEL_NAME ||
-        strlen(mode) >= DNS_SAMPLING_NAME ||
+    const char *ann = dns_json_string(dns_json_get(root, "ann"), "");
+    if (version < 1 || code_bits < 0 || strlen(ann) >= DNS_STORE_ANN ||
+        strlen(name) >= DNS_MODEL_NAME || strlen(mode) >= DNS_SAMPLING_NAME ||
         !dns_digest_parse(&store->identity, dns_json_string(dns_json_get(root, "identity"), "")) ||
         !dns_digest_parse(&settings.model, dns_json_string(dns_json_get(model, "digest"), "")) ||
         !dns_digest_parse(&written, dns_json_string(dns_json_get(root, "digest"), "")))
         DNS_FAIL(DNS_ERR_CORRUPT, "%s: a field is missing or damaged", source);
     strncpy(settings.model_name, name, DNS_MODEL_NAME - 1);
     strncpy(settings.sampling, mode, DNS_SAMPLING_NAME - 1);
+    strncpy(settings.ann, ann, DNS_STORE_ANN - 1);
     status = dns_json_each(dns_json_get(root, "kinds"), read_kind, &settings);
     if (status == DNS_OK && dns_settings_check(&settings) != DNS_OK)
         status = DNS_ERR_CORRUPT;

@@ -555,6 +555,7 @@ dns_status dns_store_set_kept(dns_store *store, const dns_store_settings *wanted
     memcpy(store->settings.dtype, wanted->dtype, sizeof before.dtype);
     store->settings.code_bits = wanted->code_bits;
     store->settings.merge = wanted->merge;
+    memcpy(store->settings.ann, wanted->ann, sizeof before.ann);
     dns_status status = dns_settings_check(&store->settings);
     if (status == DNS_OK)
         status = write_settings(store);

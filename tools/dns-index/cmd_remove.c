@@ -3,6 +3,7 @@
 
 #include "dnsel/memory.h"
 #include "index_tool.h"
+#include "ingest_tool.h"
 
 struct settings {
     bool dry_run;
@@ -42,6 +43,8 @@ static int run(const dns_invocation *invocation)
     }
     if (batch != NULL)
         DNS_TRY(dns_batch_commit(batch));
+    if (batch != NULL && n_removed > 0)
+        dns_index_refresh(invocation, store);
 out:
     dns_batch_free(batch);
     dns_snapshot_close(snapshot);

@@ -79,7 +79,7 @@ static void print_kinds(const dns_store_settings *settings, const dns_store_stat
 }
 
 static void print_text(const char *directory, const dns_store *store, const dns_store_stat *stat,
-                       const dns_digest *contents)
+                       const dns_digest *contents, const dns_coarse_ann_state *ann)
 {
     const dns_store_settings *settings = dns_store_settings_get(store);
     char digest[33];
@@ -89,9 +89,11 @@ static void print_text(const char *directory, const dns_store *store, const dns_
            dns_store_created_by(store), settings->model_name, digest, networks_note(settings));
     printf("videos     %zu, %.1f h, %llu frames\n", n, stat->duration / 3600,
            (unsigned long long)stat->n_frames);
-    printf("file       %.1f MB, of it %.1f MB free; derived files %.1f MB\n\n",
+    printf("file       %.1f MB, of it %.1f MB free; derived files %.1f MB\n",
            (double)stat->file_bytes / 1e6, (double)stat->free_bytes / 1e6,
-           (double)stat->derived_bytes / 1e6);
+           (double)(stat->derived_bytes + ann->bytes) / 1e6);
+    dns_index_print_ann(ann);
+    putchar('\n');
     if (contents != NULL) {
         dns_digest_text(contents, digest);
         printf("contents   %s\n\n", digest);
@@ -100,7 +102,8 @@ static void print_text(const char *directory, const dns_store *store, const dns_
 }
 
 static dns_status print_json(const char *directory, const dns_store *store,
-                             const dns_store_stat *stat, const dns_digest *contents)
+                             const dns_store_stat *stat, const dns_digest *contents,
+                             const dns_coarse_ann_state *ann)
 {
     const dns_store_settings *settings = dns_store_settings_get(store);
     char digest[33];
@@ -124,7 +127,8 @@ static dns_status print_json(const char *directory, const dns_store *store,
     dns_json_put_number(&w, "duration_s", stat->duration, 12);
     dns_json_put_integer(&w, "file_bytes", (int64_t)stat->file_bytes);
     dns_json_put_integer(&w, "free_bytes", (int64_t)stat->free_bytes);
-    dns_json_put_integer(&w, "derived_bytes", (int64_t)stat->derived_bytes);
+    dns_json_put_integer(&w, "derived_bytes", (int64_t)(stat->derived_bytes + ann->bytes));
+    dns_index_put_ann(&w, ann);
     dns_json_put_number(&w, "bytes_a_video", dns_index_bytes_a_video(stat), 12);
     dns_json_put_integer(&w, "code_bits", (int64_t)settings->code_bits);
     dns_json_put_number(&w, "merge", (double)settings->merge, 9);
@@ -154,17 +158,19 @@ static int run(const dns_invocation *invocation)
     dns_snapshot *snapshot = NULL;
     dns_store_stat stat;
     dns_digest contents;
+    dns_coarse_ann_state ann;
     dns_status status = dns_store_open(&store, directory, DNS_STORE_READ, NULL);
     if (status != DNS_OK)
         return dns_index_open_failed(invocation, directory, status);
     DNS_TRY(dns_snapshot_open(&snapshot, store));
     DNS_TRY(dns_snapshot_stat(&stat, snapshot));
+    DNS_TRY(dns_coarse_ann_look(&ann, snapshot, false));
     if (s->digest)
         DNS_TRY(dns_snapshot_digest(&contents, snapshot, NULL));
     if (s->json)
-        DNS_TRY(print_json(directory, store, &stat, s->digest ? &contents : NULL));
+        DNS_TRY(print_json(directory, store, &stat, s->digest ? &contents : NULL, &ann));
     else
-        print_text(directory, store, &stat, s->digest ? &contents : NULL);
+        print_text(directory, store, &stat, s->digest ? &contents : NULL, &ann);
 out:
     dns_snapshot_close(snapshot);
     dns_store_close(store);

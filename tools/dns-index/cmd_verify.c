@@ -39,6 +39,44 @@ static void on_problem(void *payload, const dns_verify_problem *p)
     dns_json_end_object(&o->w);
 }
 
+/* The approximate index, which the store knows nothing of. One that is older than the index is no
+ * problem: queries know what to do with it. */
+static dns_status check_ann(struct output *o, dns_verify_report *r, const char *directory,
+                            bool structure_only)
+{
+    dns_store *store = NULL;
+    dns_snapshot *snapshot = NULL;
+    dns_coarse_ann_state state;
+    char text[320] = "";
+    dns_status status = dns_store_open(&store, directory, DNS_STORE_READ, NULL);
+    if (status == DNS_OK)
+        status = dns_snapshot_open(&snapshot, store);
+    if (status == DNS_OK)
+        status = dns_coarse_ann_look(&state, snapshot, !structure_only);
+    dns_snapshot_close(snapshot);
+    dns_store_close(store);
+    if (status == DNS_ERR_CANCELLED || status == DNS_ERR_NOMEM)
+        return status;
+    if (status != DNS_OK) /* the store's own check has told what is wrong with it */
+        return DNS_OK;
+    if (state.why[0] != '\0')
+        snprintf(text, sizeof text, "not used: %s", state.why);
+    else if (state.n_wrong > 0)
+        snprintf(text, sizeof text,
+                 "%zu of its vectors are not those of the index; build it anew with: dns-index "
+                 "ann %.80s --rebuild",
+                 state.n_wrong, directory);
+    else
+        return DNS_OK;
+    const dns_verify_problem problem = {
+        .severity = DNS_VERIFY_REPAIRABLE, .path = "", .kind = DNS_COARSE_ANN_FILE, .text = text};
+    on_problem(o, &problem);
+    r->n_repairable++;
+    if (r->verdict < DNS_VERIFY_REPAIRABLE)
+        r->verdict = DNS_VERIFY_REPAIRABLE;
+    return DNS_OK;
+}
+
 static dns_status finish(struct output *o, const dns_verify_report *r, const char *directory)
 {
     if (!o->json) {
@@ -83,6 +121,8 @@ static int run(const dns_invocation *invocation)
         dns_json_begin_array(&output.w, "problems");
     }
     dns_status status = dns_store_verify(&report, directory, &how);
+    if (status == DNS_OK)
+        status = check_ann(&output, &report, directory, s->structure);
     dns_terminal_close(&terminal);
     if (status != DNS_OK)
         return dns_index_open_failed(invocation, directory, status);

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "dnsel/coarse_ann.h"
 #include "dnsel/json.h"
 #include "dnsel/matrix.h"
 #include "dnsel/memory.h"
@@ -304,8 +305,15 @@ void dns_index_refresh(const dns_invocation *invocation, dns_store *store)
 {
     dns_snapshot *snapshot = NULL;
     dns_status status = dns_snapshot_open(&snapshot, store);
+    dns_coarse_ann_report report;
+    dns_pool *pool = NULL;
     if (status == DNS_OK)
         status = dns_matrix_refresh_all(snapshot, NULL, NULL);
+    if (status == DNS_OK)
+        status = dns_pool_create(&pool, 0);
+    if (status == DNS_OK)
+        status = dns_coarse_ann_refresh(&report, snapshot, false, pool, dns_interrupt_catch());
+    dns_pool_free(pool);
     if (status != DNS_OK)
         dns_complain(invocation, "queries will start slowly: %s", dns_status_message());
     dns_snapshot_close(snapshot);

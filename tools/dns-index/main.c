@@ -12,9 +12,17 @@ int dns_index_open_failed(const dns_invocation *invocation, const char *director
 
 int main(int argc, char **argv)
 {
-    static const dns_command *const commands[] = {
-        &dns_index_build,  &dns_index_add,    &dns_index_remove, &dns_index_list,  &dns_index_stat,
-        &dns_index_verify, &dns_index_repair, &dns_index_import, &dns_index_tiers, NULL};
+    static const dns_command *const commands[] = {&dns_index_build,
+                                                  &dns_index_add,
+                                                  &dns_index_remove,
+                                                  &dns_index_list,
+                                                  &dns_index_stat,
+                                                  &dns_index_verify,
+                                                  &dns_index_repair,
+                                                  &dns_index_import,
+                                                  &dns_index_tiers,
+                                                  &dns_index_ann,
+                                                  NULL};
     static const dns_program program = {
         .name = "dns-index",
         .summary = "make and keep an index of videos",

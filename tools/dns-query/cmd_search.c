@@ -288,7 +288,7 @@ static const dns_option options[] = {
     {.name = "scan",
      .kind = DNS_OPTION_CHOICE,
      .offset = AT(scan),
-     .choices = "auto|exact|int8|codes",
+     .choices = "auto|exact|int8|codes|faiss",
      .help = "how the best by coarse vectors are found: all vectors as they are, or a few times "
              "as many by rounded ones and those exactly; auto is the fastest without loss"},
     {.name = "max-ms",

@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "dnsel/coarse_ann.h"
 #include "dnsel/matrix.h"
 #include "dnsel/search.h"
 
@@ -97,8 +98,10 @@ static int write_and_write(void)
         if (dns_batch_commit(batch) != DNS_OK)
             return 3;
         dns_snapshot *snapshot;
+        dns_coarse_ann_report report;
         if (c % 3 == 0 && (dns_snapshot_open(&snapshot, store) != DNS_OK ||
-                           dns_matrix_refresh(snapshot, DNS_MATRIX_COARSE, NULL, NULL) != DNS_OK))
+                           dns_matrix_refresh(snapshot, DNS_MATRIX_COARSE, NULL, NULL) != DNS_OK ||
+                           dns_coarse_ann_refresh(&report, snapshot, false, NULL, NULL) != DNS_OK))
             return 4;
         if (c % 3 == 0)
             dns_snapshot_close(snapshot);
@@ -106,6 +109,24 @@ static int write_and_write(void)
     dns_batch_free(batch);
     dns_store_close(store);
     return 0;
+}
+
+/* By coarse vectors alone, through FAISS where its file can be used. */
+static void check_few(dns_searcher *searcher, const dns_query *query)
+{
+    dns_answer *answer;
+    dns_search_options options = dns_search_options_default();
+    options.k = 5;
+    options.budget = DNS_BUDGET_NONE;
+    options.scan = DNS_SCAN_FAISS;
+    assert_ok(dns_search(&answer, searcher, query, &options));
+    char set = answer->generation % 2 == 1 ? 'a' : 'b';
+    assert_int_equal(answer->n_videos, SET + 1);
+    assert_int_equal(answer->n_results, 5);
+    assert_string_equal(answer->results[0].name, "stays");
+    for (size_t i = 1; i < answer->n_results; i++)
+        assert_int_equal(answer->results[i].name[0], set);
+    dns_answer_free(answer);
 }
 
 static void check_answer(const dns_answer *answer)
@@ -151,6 +172,7 @@ static void every_answer_is_of_one_generation_while_another_process_writes(void 
         last = answer->generation;
         check_answer(answer);
         dns_answer_free(answer);
+        check_few(searcher, &query);
     }
     assert_int_equal(code, 0);
     assert_int_equal(last, COMMITS + 1);

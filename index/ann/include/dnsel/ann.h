@@ -44,6 +44,10 @@ DNS_API DNS_MUST_CHECK dns_status dns_ann_create(dns_ann **out, const char *fact
                                                  dns_dtype dtype, size_t dim);
 DNS_API void dns_ann_free(dns_ann *ann);
 
+/* Whether a factory text is one of the above, for F32 or U8; DNS_ERR_ARG when not. That it goes
+ * with a dimension only dns_ann_create can tell. */
+DNS_API DNS_MUST_CHECK dns_status dns_ann_check_factory(const char *factory, dns_dtype dtype);
+
 typedef struct dns_ann_info {
     char factory[DNS_ANN_FACTORY];
     dns_dtype dtype;
@@ -57,7 +61,7 @@ typedef struct dns_ann_info {
 
 DNS_API dns_ann_info dns_ann_get_info(const dns_ann *ann);
 
-/* Learns from n vectors [n, dim], of which an even sample of 256 a list is used; some 50 a list do,
+/* Learns from n vectors [n, dim], of which an even sample of 64 a list is used; some 50 a list do,
  * and PQ needs a few thousand. FAISS takes as many threads as the pool has, which must be idle.
  * Nothing is done when trained already. DNS_ERR_ARG for fewer vectors than lists, DNS_ERR_RANGE for
  * an element that is not finite, DNS_ERR_BACKEND (FAISS's own text). */
@@ -74,6 +78,14 @@ DNS_API DNS_MUST_CHECK dns_status dns_ann_add(dns_ann *ann, const uint64_t *ids,
  * DNS_ERR_UNSUPPORTED for graphs, second looks, and when mapped: build anew. */
 DNS_API DNS_MUST_CHECK dns_status dns_ann_remove(dns_ann *ann, size_t *n_removed,
                                                  const uint64_t *ids, size_t n);
+
+/* Calls `visit` with each vector of an f32 index, in no order: its id, and the vector [dim] as the
+ * index has it, that is rounded, or NULL for kinds that cannot give it back. `visit` stops it by
+ * returning an error, which is then returned. DNS_ERR_UNSUPPORTED for codes, DNS_ERR_BACKEND. */
+DNS_API DNS_MUST_CHECK dns_status dns_ann_visit(const dns_ann *ann,
+                                                dns_status (*visit)(void *payload, uint64_t id,
+                                                                    const float *vector),
+                                                void *payload);
 
 /* How much of the index a query looks at: lists of an IVF (nprobe, at most n_lists), candidates of
  * a graph (efSearch). More is slower and better. DNS_ERR_ARG for 0, DNS_ERR_UNSUPPORTED when there

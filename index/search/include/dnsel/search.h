@@ -62,19 +62,22 @@ DNS_API const char *dns_searcher_networks(const dns_searcher *searcher);
 
 /* How coarse scores are found. The answer depends on the best by coarse score alone as a rule;
  * those are looked for among rounded vectors, a few times as many as needed, and scored exactly
- * from their records. Where it depends on every video (k = 0, a router that is not the coarse one,
- * a budget or k as large as the index) all are scored exactly, whatever was asked for. */
+ * from their records. An approximate index that cannot be used gives way to a scan, and the answer
+ * says why. Where it depends on every video (k = 0, a router that is not the coarse one, a budget
+ * or k as large as the index) all are scored exactly, whatever was asked for. */
 typedef enum dns_coarse_scan {
     DNS_SCAN_AUTO,  /* the fastest that finds the same as EXACT as a rule */
     DNS_SCAN_EXACT, /* every vector as it is */
     DNS_SCAN_INT8,  /* rounded to 8 bits */
-    DNS_SCAN_CODES  /* signs, 1 bit a dimension; loses some */
+    DNS_SCAN_CODES, /* signs, 1 bit a dimension; loses some */
+    DNS_SCAN_FAISS, /* dnsel/coarse_ann.h: no scan of all; loses some */
+    DNS_SCAN_COUNT
 } dns_coarse_scan;
 
-/* "auto", "exact", "int8", "codes". */
+/* "auto", "exact", "int8", "codes", "faiss". */
 DNS_API const char *dns_coarse_scan_name(dns_coarse_scan scan);
 
-enum { DNS_SCAN_NOTE = 160 };
+enum { DNS_SCAN_NOTE = 288 };
 
 /* How many videos get a fine comparison. */
 typedef enum dns_budget_kind {

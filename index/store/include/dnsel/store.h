@@ -23,7 +23,7 @@ extern "C" {
 
 /* ---- settings ---- */
 
-enum { DNS_MODEL_NAME = 128, DNS_SAMPLING_NAME = 16 };
+enum { DNS_MODEL_NAME = 128, DNS_SAMPLING_NAME = 16, DNS_STORE_ANN = 64 };
 
 /* What an index was made to hold. A value: copy it. */
 typedef struct dns_store_settings {
@@ -42,6 +42,9 @@ typedef struct dns_store_settings {
      * the first: the similarity of two frames changes by at most as much a side. 0: only equal
      * ones, which changes no score. */
     float merge;
+    /* How coarse vectors are kept in FAISS, too (dnsel/coarse_ann.h): "" as suits their number,
+     * "none", or FAISS's factory text. */
+    char ann[DNS_STORE_ANN];
 } dns_store_settings;
 
 /* 1 frame a second, exact, meta and F32 coarse vectors. */
@@ -97,8 +100,8 @@ DNS_API dns_digest dns_store_identity(const dns_store *store);
 /* "dnsel 0.1.0" of the program that created it. Borrowed. */
 DNS_API const char *dns_store_created_by(const dns_store *store);
 
-/* Writer: changes which kinds are kept, and as what (kept, dtype, code_bits and merge of `wanted`);
- * rewrites index.json atomically. Records are not touched: dnsel/tiers.h does both. */
+/* Writer: changes which kinds are kept, and as what (kept, dtype, code_bits and merge of `wanted`),
+ * and its ann; rewrites index.json atomically. Records are not touched: dnsel/tiers.h does both. */
 DNS_API DNS_MUST_CHECK dns_status dns_store_set_kept(dns_store *store,
                                                      const dns_store_settings *wanted);
 
