@@ -42,6 +42,7 @@ struct comparing {
     dns_clip_range queries, targets;
     const dns_fine_comparison *how;
     const dns_coarse_pair *pairs;
+    float *const *by_direction; /* every direction instead of that of the rule; NULL */
     dns_cancel *cancel;
     struct target *kept;          /* [targets.n] */
     dns_visil_session **sessions; /* [workers], with a net */
@@ -105,12 +106,36 @@ static dns_status target_task(void *payload, size_t target, size_t worker)
 
 /* One query against some of the kept targets. */
 struct job {
-    float *scores; /* [n] */
+    float *scores; /* [n]; or by_direction[.] */
+    float *by_direction[DNS_DIRECTIONS];
     const float *x;
     size_t n_frames;
     const struct target *targets;
     size_t n;
 };
+
+static void put_directions(const struct job *job, size_t i, const dns_score_map *map)
+{
+    for (int d = 0; d < DNS_DIRECTIONS; d++)
+        job->by_direction[d][i] = dns_video_similarity_forward(map, (dns_direction)d);
+}
+
+/* The last comparison once more, from its clipped map: all directions. */
+static dns_status put_net_directions(const struct job *job, size_t i,
+                                     const dns_visil_session *session)
+{
+    dns_visil_maps maps = dns_visil_last_maps(session);
+    size_t rows = maps.n_query / DNS_COMPARATOR_POOLED,
+           columns = maps.n_target / DNS_COMPARATOR_POOLED;
+    float *clipped = NULL;
+    dns_status status = dns_alloc(&clipped, rows * columns, sizeof *clipped);
+    if (status != DNS_OK)
+        return status;
+    dns_hardtanh_forward(clipped, maps.comparator, rows * columns);
+    put_directions(job, i, &(dns_score_map){.map = clipped, .rows = rows, .columns = columns});
+    dns_free(clipped);
+    return DNS_OK;
+}
 
 static dns_status compare_by_net(const struct comparing *c, dns_visil_session *session,
                                  const struct job *job)
@@ -129,7 +154,12 @@ static dns_status compare_by_net(const struct comparing *c, dns_visil_session *s
         const struct target *t = &job->targets[i];
         const dns_visil_video video = {
             .dtype = t->dtype, .n_frames = t->n_frames, .n_regions = regions, .data = t->data};
-        DNS_TRY(dns_visil_compare(session, &job->scores[i], &video));
+        float score;
+        DNS_TRY(dns_visil_compare(session, &score, &video));
+        if (c->by_direction != NULL)
+            DNS_TRY(put_net_directions(job, i, session));
+        else
+            job->scores[i] = score;
     }
 out:
     dns_free(data);
@@ -176,7 +206,10 @@ static dns_status compare_plainly(const struct comparing *c, const struct job *j
         DNS_TRY(dns_reserve(&map, &capacity, job->n_frames * t->n_frames, sizeof *map));
         DNS_TRY(dns_f2f_run(map, query, &tensor, NULL, scratch));
         const dns_score_map whole = {.map = map, .rows = job->n_frames, .columns = t->n_frames};
-        job->scores[i] = dns_video_similarity_forward(&whole, c->how->rule.direction);
+        if (c->by_direction != NULL)
+            put_directions(job, i, &whole);
+        else
+            job->scores[i] = dns_video_similarity_forward(&whole, c->how->rule.direction);
     }
 out:
     dns_f2f_query_free(query);
@@ -193,6 +226,8 @@ static dns_status compare(const struct comparing *c, float *scores, size_t query
     struct job job = {.scores = scores, .targets = c->kept + first, .n = n};
     if (dns_cancelled(c->cancel))
         return dns_status_set(DNS_ERR_CANCELLED, "interrupted");
+    for (int d = 0; d < DNS_DIRECTIONS && c->by_direction != NULL; d++)
+        job.by_direction[d] = c->by_direction[d] + query * c->targets.n;
     dns_status status = read_clip(&x, &job.n_frames, c->queries, query);
     job.x = x;
     if (status == DNS_OK)
@@ -205,7 +240,8 @@ static dns_status compare(const struct comparing *c, float *scores, size_t query
 static dns_status query_task(void *payload, size_t query, size_t worker)
 {
     const struct comparing *c = payload;
-    return compare(c, c->scores + query * c->targets.n, query, 0, c->targets.n, worker);
+    float *scores = c->scores != NULL ? c->scores + query * c->targets.n : NULL;
+    return compare(c, scores, query, 0, c->targets.n, worker);
 }
 
 static dns_status pair_task(void *payload, size_t pair, size_t worker)
@@ -241,6 +277,18 @@ dns_status dns_clip_fine_scores(float *scores, dns_clip_range queries, dns_clip_
 {
     struct comparing c = {
         .scores = scores, .queries = queries, .targets = targets, .how = how, .cancel = cancel};
+    return run(&c, queries.n, query_task, pool);
+}
+
+dns_status dns_clip_direction_scores(float *const scores[DNS_DIRECTIONS], dns_clip_range queries,
+                                     dns_clip_range targets, const dns_fine_comparison *how,
+                                     dns_pool *pool, dns_cancel *cancel)
+{
+    struct comparing c = {.by_direction = scores,
+                          .queries = queries,
+                          .targets = targets,
+                          .how = how,
+                          .cancel = cancel};
     return run(&c, queries.n, query_task, pool);
 }
 

@@ -6,7 +6,13 @@
 #include "dnsel/memory.h"
 #include "sampler_parts.h"
 
-enum { AUGMENTED_ABOVE = 8, SLOWED_BELOW = 150, SHORTEST_WINDOW = 4, LONGEST_WINDOW = 15 };
+enum {
+    SHORTEST = 4,
+    AUGMENTED_ABOVE = 8,
+    SLOWED_BELOW = 150,
+    SHORTEST_WINDOW = 4,
+    LONGEST_WINDOW = 15
+};
 
 /* ---- temporal augmentation (7.4), of a list of frame numbers ---- */
 
@@ -81,6 +87,8 @@ static dns_status add_clip(dns_sample *s, const dns_sampler *p, size_t video, si
     DNS_TRY(dns_clips_begin(&s->clips));
     for (size_t i = 0; i < f.n && i < most; i++)
         DNS_TRY(dns_clips_add(&s->clips, video, view, f.at[i]));
+    if (f.n < SHORTEST)
+        DNS_TRY(dns_clips_wrap(&s->clips));
 out:
     dns_free(f.at);
     dns_free(f.copy);

@@ -52,16 +52,26 @@ out:
     return status;
 }
 
-/* *choice = the index of the text `key` among n names; unchanged when there is none. */
+static const char *direction_name(int i)
+{
+    return dns_direction_name((dns_direction)i);
+}
+
+static const char *region_step_name(int i)
+{
+    return dns_region_step_name((dns_region_step)i);
+}
+
+/* *choice = the number of the text `key` among n names; unchanged when there is none. */
 static dns_status read_choice(int *choice, const dns_json *section, const char *key,
-                              const char *const *names, int n)
+                              const char *(*name)(int), int n)
 {
     const dns_json *value = dns_json_get(section, key);
     const char *text = dns_json_string(value, "");
     if (value == NULL)
         return DNS_OK;
     for (int i = 0; i < n; i++)
-        if (strcmp(text, names[i]) == 0) {
+        if (strcmp(text, name(i)) == 0) {
             *choice = i;
             return DNS_OK;
         }
@@ -70,13 +80,11 @@ static dns_status read_choice(int *choice, const dns_json *section, const char *
 
 static dns_status read_rule(dns_similarity_rule *rule, const dns_json *manifest)
 {
-    static const char *const directions[] = {"query", "target", "max", "symmetric"};
-    static const char *const regions[] = {"chamfer", "same", "symmetric"};
     dns_status status = DNS_OK;
     const dns_json *section = dns_json_get(manifest, "similarity");
     int direction = DNS_DIRECTION_MAX, step = DNS_REGIONS_CHAMFER;
-    DNS_TRY(read_choice(&direction, section, "direction", directions, 4));
-    DNS_TRY(read_choice(&step, section, "regions", regions, 3));
+    DNS_TRY(read_choice(&direction, section, "direction", direction_name, DNS_DIRECTIONS));
+    DNS_TRY(read_choice(&step, section, "regions", region_step_name, DNS_REGION_STEPS));
     *rule = (dns_similarity_rule){(dns_direction)direction, (dns_region_step)step};
 out:
     return status;

@@ -40,6 +40,14 @@ DNS_API DNS_MUST_CHECK dns_status dns_clip_fine_scores(float *scores, dns_clip_r
                                                        const dns_fine_comparison *how,
                                                        dns_pool *pool, dns_cancel *cancel);
 
+/* The same in every direction at once, whatever the rule says: scores[d] [queries.n, targets.n] for
+ * each dns_direction d. Targets of more than 2048 frames are scored by their last chunk. */
+DNS_API DNS_MUST_CHECK dns_status dns_clip_direction_scores(float *const scores[DNS_DIRECTIONS],
+                                                            dns_clip_range queries,
+                                                            dns_clip_range targets,
+                                                            const dns_fine_comparison *how,
+                                                            dns_pool *pool, dns_cancel *cancel);
+
 /* scores [n_pairs] of some pairs of clips. */
 DNS_API DNS_MUST_CHECK dns_status dns_clip_pair_scores(float *scores, dns_clip_range clips,
                                                        const dns_coarse_pair *pairs, size_t n_pairs,

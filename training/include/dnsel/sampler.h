@@ -70,7 +70,7 @@ DNS_API DNS_MUST_CHECK dns_status dns_sampler_contrast(dns_sample *sample,
  * negatives. Every video is an anchor once in each pass over the set, in a random order. The
  * positive is an edited copy, or another video of the scene, the negative one of the nearest
  * videos of other scenes; both with the published temporal augmentation, never the anchor. Clips
- * are parts of at most max_frames, and not wrapped.
+ * are parts of at most max_frames, and wrapped only below 4 frames.
  */
 DNS_API DNS_MUST_CHECK dns_status dns_sampler_triplets(dns_sample *sample,
                                                        const dns_sampler *sampler, size_t step);

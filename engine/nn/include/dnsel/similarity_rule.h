@@ -4,6 +4,12 @@
 #ifndef DNSEL_SIMILARITY_RULE_H
 #define DNSEL_SIMILARITY_RULE_H
 
+#include "dnsel/status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* From the map of frame similarities to one score. */
 typedef enum dns_direction {
     DNS_DIRECTION_QUERY,    /* mean over query rows of the maximum over targets: published */
@@ -11,6 +17,8 @@ typedef enum dns_direction {
     DNS_DIRECTION_MAX,      /* the larger of both */
     DNS_DIRECTION_SYMMETRIC /* the mean of both */
 } dns_direction;
+
+enum { DNS_DIRECTIONS = DNS_DIRECTION_SYMMETRIC + 1 };
 
 /* From the regions of two frames to their similarity. */
 typedef enum dns_region_step {
@@ -21,9 +29,19 @@ typedef enum dns_region_step {
                              ViSiL teacher */
 } dns_region_step;
 
+enum { DNS_REGION_STEPS = DNS_REGIONS_SYMMETRIC + 1 };
+
 typedef struct dns_similarity_rule {
     dns_direction direction;
     dns_region_step regions;
 } dns_similarity_rule;
+
+/* As in model.json: "query", "target", "max", "symmetric"; "chamfer", "same", "symmetric". */
+DNS_API const char *dns_direction_name(dns_direction direction);
+DNS_API const char *dns_region_step_name(dns_region_step step);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif
