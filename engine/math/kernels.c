@@ -18,6 +18,7 @@ static void take_plain(dns_kernels *k)
     k->pool_f32 = dns_pool_f32_plain;
     k->relu_dot_f32 = dns_relu_dot_f32_plain;
     k->quantise_u8 = dns_quantise_u8_plain;
+    k->row_to_i8 = dns_row_to_i8_plain;
 }
 
 static void take_avx2(dns_kernels *k)
@@ -50,6 +51,7 @@ static void take_avx512(dns_kernels *k)
     k->pool_f32 = dns_pool_f32_avx512;
     k->relu_dot_f32 = dns_relu_dot_f32_avx512;
     k->quantise_u8 = dns_quantise_u8_avx512;
+    k->row_to_i8 = dns_row_to_i8_avx512;
 }
 
 static void take_vnni(dns_kernels *k)

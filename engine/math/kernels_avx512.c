@@ -5,6 +5,7 @@
  * picks one.
  */
 #include <immintrin.h>
+#include <math.h>
 #include <stdbool.h>
 #include <string.h>
 
@@ -127,6 +128,26 @@ AVX512 DNS_KERNEL_WIDEN_BITS(avx512)
         _mm512_mask_storeu_epi8(out + i, lanes64(n_left),
                                 _mm512_mask_blend_epi8(bits, minus, plus));
     }
+}
+
+AVX512 DNS_KERNEL_ROW_TO_I8(avx512)
+{
+    const __m512 most = _mm512_set1_ps(127.0f), least = _mm512_set1_ps(-127.0f);
+    __m512 largest = _mm512_setzero_ps();
+    for (size_t i = 0; i < dim; i += DNS_LANES)
+        largest = _mm512_max_ps(largest, _mm512_abs_ps(_mm512_maskz_loadu_ps(
+                                             lanes16(smaller(dim - i, DNS_LANES)), in + i)));
+    float scale = _mm512_reduce_max_ps(largest) / 127.0f,
+          inverse = scale > 0.0f ? 1.0f / scale : 0.0f;
+    if (!isfinite(inverse))
+        scale = inverse = 0.0f;
+    for (size_t i = 0; i < dim; i += DNS_LANES) {
+        __mmask16 lanes = lanes16(smaller(dim - i, DNS_LANES));
+        __m512 level = _mm512_mul_ps(_mm512_maskz_loadu_ps(lanes, in + i), _mm512_set1_ps(inverse));
+        level = _mm512_min_ps(_mm512_max_ps(level, least), most);
+        _mm512_mask_cvtepi32_storeu_epi8(out + i, lanes, _mm512_cvtps_epi32(level));
+    }
+    return scale;
 }
 
 /* Sums of the eight words of each of eight vectors: each step halves the vectors and doubles what a

@@ -20,6 +20,8 @@
     void dns_widen_i8_##isa(float *out, const int8_t *in, size_t n, float factor)
 #define DNS_KERNEL_WIDEN_BITS(isa) \
     void dns_widen_bits_##isa(int8_t *out, const uint8_t *in, size_t n)
+#define DNS_KERNEL_ROW_TO_I8(isa) \
+    float dns_row_to_i8_##isa(int8_t *out, const float *in, size_t dim)
 #define DNS_KERNEL_MAX_F32(isa)                                                                 \
     void dns_max_f32_##isa(float *max, const float *panels, size_t n_rows, const float *target, \
                            size_t n_frames, size_t n_regions, size_t dim)
@@ -58,6 +60,7 @@ DNS_KERNEL_SUMS_I8(plain);
 DNS_KERNEL_WIDEN_F16(plain);
 DNS_KERNEL_WIDEN_I8(plain);
 DNS_KERNEL_WIDEN_BITS(plain);
+DNS_KERNEL_ROW_TO_I8(plain);
 DNS_KERNEL_MAX_F32(plain);
 DNS_KERNEL_MAX_I8(plain);
 DNS_KERNEL_MIN_HAMMING(plain);
@@ -90,6 +93,7 @@ DNS_KERNEL_ROWS_F32(avx512);
 DNS_KERNEL_WIDEN_F16(avx512);
 DNS_KERNEL_WIDEN_I8(avx512);
 DNS_KERNEL_WIDEN_BITS(avx512);
+DNS_KERNEL_ROW_TO_I8(avx512);
 DNS_KERNEL_MAX_F32(avx512);
 DNS_KERNEL_CONV_F32(avx512);
 DNS_KERNEL_CONV_FIRST_F32(avx512);

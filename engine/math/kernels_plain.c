@@ -60,6 +60,19 @@ DNS_KERNEL_WIDEN_BITS(plain)
         out[i] = in[i / 8] >> i % 8 & 1 ? 1 : -1;
 }
 
+DNS_KERNEL_ROW_TO_I8(plain)
+{
+    float largest = 0.0f;
+    for (size_t i = 0; i < dim; i++)
+        largest = fmaxf(largest, fabsf(in[i]));
+    float scale = largest / 127.0f, inverse = scale > 0.0f ? 1.0f / scale : 0.0f;
+    if (!isfinite(inverse)) /* denormal rows count as zeros */
+        scale = inverse = 0.0f;
+    for (size_t i = 0; i < dim; i++)
+        out[i] = (int8_t)lrintf(fminf(fmaxf(in[i] * inverse, -127.0f), 127.0f));
+    return scale;
+}
+
 /* Bits are counted in parallel: pairs, nibbles, bytes, and the sum of the bytes by a
  * multiplication. */
 static uint32_t count_bits(uint64_t x)

@@ -1,28 +1,22 @@
 #include "dnsel/rounding.h"
 
+#include "dnsel/kernels.h"
+
 #include <math.h>
 #include <stdbool.h>
 #include <string.h>
 
 dns_status dns_rows_to_i8(int8_t *codes, float *scales, const float *x, size_t n_rows, size_t dim)
 {
+    dns_kernels kernels;
+    dns_kernels_get(&kernels, dns_cpu_flags());
     for (size_t r = 0; r < n_rows; r++, x += dim, codes += dim) {
-        float largest = 0;
         bool finite = true;
-        for (size_t i = 0; i < dim; i++) {
-            largest = fmaxf(largest, fabsf(x[i]));
+        for (size_t i = 0; i < dim; i++)
             finite &= isfinite(x[i]) != 0;
-        }
         if (!finite)
             return dns_status_set(DNS_ERR_RANGE, "row %zu has an element that is not finite", r);
-        scales[r] = largest / 127.0f;
-        float inverse = scales[r] > 0 ? 1.0f / scales[r] : 0.0f;
-        if (!isfinite(inverse)) { /* denormal rows count as zeros */
-            scales[r] = 0;
-            inverse = 0;
-        }
-        for (size_t i = 0; i < dim; i++)
-            codes[i] = (int8_t)lrintf(fminf(fmaxf(x[i] * inverse, -127.0f), 127.0f));
+        scales[r] = kernels.row_to_i8(codes, x, dim);
     }
     return DNS_OK;
 }

@@ -1,4 +1,5 @@
 /* What the model's selector and calibration say of pairs, where it has them. */
+#include <math.h>
 #include <string.h>
 
 #include "dnsel/memory.h"
@@ -36,6 +37,18 @@ static bool shares_scale(const dns_searcher *s)
 bool dns_searcher_is_calibrated(const dns_searcher *s)
 {
     return s->calibration != NULL || shares_scale(s);
+}
+
+double dns_searcher_threshold(const dns_searcher *s)
+{
+    static const char *const sections[] = {"calibration", "similarity"};
+    for (size_t i = 0; i < 2; i++) {
+        const dns_json *section = dns_model_section(s->model, sections[i]);
+        double threshold = dns_json_number(dns_json_get(section, "threshold"), NAN);
+        if (isfinite(threshold))
+            return threshold;
+    }
+    return 0.75;
 }
 
 dns_router_options dns_searcher_model_router(const dns_searcher *s)

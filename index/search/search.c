@@ -10,7 +10,7 @@
 #include "coarse_ranking.h"
 #include "dnsel/budget.h"
 #include "dnsel/memory.h"
-#include "searcher.h"
+#include "rerank.h"
 
 dns_search_options dns_search_options_default(void)
 {
@@ -61,14 +61,6 @@ struct run {
     float *fine;      /* NaN: not compared */
     uint32_t *routed; /* [n_routed], the most promising first */
     size_t n_routed;
-    struct candidate { /* [n_routed] */
-        uint64_t id;
-        uint32_t row;
-        uint32_t n_frames; /* stored, of the record; 0: not read */
-        double seconds;    /* the comparison took; 0: none made */
-    } * candidates;
-    size_t first; /* of the candidates in hand */
-    size_t n_query_frames;
     double deadline; /* in dns_seconds; INFINITY: none */
 };
 
@@ -158,12 +150,6 @@ out:
     return status;
 }
 
-static int by_id(const void *a, const void *b)
-{
-    uint64_t x = ((const struct candidate *)a)->id, y = ((const struct candidate *)b)->id;
-    return x < y ? -1 : x > y;
-}
-
 static dns_status route(struct run *run)
 {
     dns_status status = DNS_OK;
@@ -172,131 +158,43 @@ static dns_status route(struct run *run)
     run->n_routed = run->s->fine == DNS_FINE_NONE ? 0 : wanted < n ? wanted : n;
     run->answer->n_wanted = run->n_routed;
     DNS_TRY(dns_alloc(&run->routed, run->n_routed, sizeof *run->routed));
-    DNS_TRY(dns_alloc(&run->candidates, run->n_routed, sizeof *run->candidates));
     const dns_router_input input = {.n = n,
                                     .coarse = run->ranked.scores,
                                     .confidence = run->confidence,
                                     .expected = run->expected};
     if (run->n_routed > 0)
         DNS_TRY(dns_router_choose(run->routed, run->n_routed, &input, &run->router));
-    for (size_t i = 0; i < run->n_routed; i++)
-        run->candidates[i] =
-            (struct candidate){.id = run->ranked.ids[run->routed[i]], .row = run->routed[i]};
 out:
     return status;
 }
 
-static dns_status fine_task(void *payload, size_t task, size_t worker)
-{
-    struct run *run = payload;
-    struct candidate *c = &run->candidates[run->first + task];
-    dns_record record;
-    if (dns_cancelled(run->o->cancel))
-        return dns_status_set(DNS_ERR_CANCELLED, "interrupted");
-    double start = dns_seconds();
-    if (start > run->deadline)
-        return DNS_OK; /* keeps its coarse score */
-    dns_status status =
-        dns_snapshot_get(&record, run->snapshot, dns_fine_kind(run->s->fine), c->id, false);
-    if (status == DNS_ERR_NOTFOUND)
-        return DNS_OK; /* a video too short or not yet rebuilt has no such record */
-    if (status == DNS_OK)
-        status = dns_fine_compare(run->s->ranker, worker, &run->fine[c->row], &record);
-    if (status != DNS_OK) {
-        char id[17];
-        dns_id_text(c->id, id);
-        return dns_status_context(status, "video %s", id);
-    }
-    if (!isfinite(run->fine[c->row]))
-        return dns_status_set(DNS_ERR_CORRUPT, "video %llx: fine score is not finite",
-                              (unsigned long long)c->id);
-    c->n_frames = (uint32_t)record.shape[0];
-    c->seconds = dns_seconds() - start;
-    return DNS_OK;
-}
-
-static dns_status compare_next(struct run *run, size_t n)
-{
-    dns_status status = dns_pool_run(run->s->pool, n, fine_task, run);
-    run->first += n;
-    return status;
-}
-
-/* The searcher learns from the candidates first .. end-1 what comparisons cost. */
-static void learn_cost(struct run *run, size_t first, size_t end)
-{
-    size_t step = (end - first) / DNS_COST_SAMPLES + 1;
-    for (size_t i = first; i < end; i += step)
-        if (run->candidates[i].seconds > 0)
-            dns_fine_cost_add(&run->s->cost,
-                              (double)run->n_query_frames * run->candidates[i].n_frames,
-                              run->candidates[i].seconds);
-}
-
-/* Frames of a candidate that is still to be compared; of a missing record none. */
-static uint32_t candidate_frames(const void *payload, size_t i)
-{
-    const struct run *run = payload;
-    dns_record record;
-    dns_status status = dns_snapshot_get(&record, run->snapshot, dns_fine_kind(run->s->fine),
-                                         run->candidates[run->first + i].id, false);
-    return status == DNS_OK ? (uint32_t)record.shape[0] : 0;
-}
-
-/*
- * Comparisons under a time limit, the most promising first. How many fit is decided at the start,
- * by what comparisons cost so far; a first query finds that out with its best candidates, but for
- * the very first of each worker, in which libraries set themselves up. The deadline still holds:
- * a machine may slow down.
- */
-static dns_status compare_in_time(struct run *run)
-{
-    enum { PROBES = 8 };
-    dns_status status = DNS_OK;
-    size_t n = run->n_routed, n_workers = dns_pool_size(run->s->pool), fit;
-    if (run->s->cost.n_seen == 0) {
-        size_t warm = n < n_workers ? n : n_workers;
-        DNS_TRY(compare_next(run, warm));
-        DNS_TRY(compare_next(run, n - warm < PROBES ? n - warm : PROBES));
-        learn_cost(run, warm, run->first);
-    }
-    size_t planned = run->first;
-    if (run->s->cost.n_seen > 0 && run->first < n) {
-        double left = 0.9 * (run->deadline - dns_seconds()) * (double)n_workers;
-        DNS_TRY(dns_fine_cost_plan(&fit, &run->s->cost, left, run->n_query_frames, n - run->first,
-                                   candidate_frames, run));
-        planned += fit;
-        DNS_TRY(compare_next(run, fit));
-        learn_cost(run, planned - fit, planned);
-    }
-    run->answer->n_planned = planned;
-out:
-    return status;
-}
-
-/* Without a time limit the order on disk is the fastest. */
 static dns_status rank_fine(struct run *run)
 {
     dns_status status = DNS_OK;
+    dns_answer *a = run->answer;
     size_t n = run->ranked.n;
-    const dns_record *query;
     DNS_TRY(dns_alloc(&run->fine, n, sizeof *run->fine));
     for (size_t i = 0; i < n; i++)
         run->fine[i] = NAN;
     if (run->n_routed == 0)
         goto out;
-    DNS_TRY(need_record(&query, run->query, dns_fine_kind(run->s->fine)));
-    DNS_TRY(dns_fine_set_query(run->s->ranker, query));
-    run->n_query_frames = query->shape[0];
-    run->answer->n_planned = run->n_routed;
-    if (isinf(run->deadline)) {
-        qsort(run->candidates, run->n_routed, sizeof *run->candidates, by_id);
-        DNS_TRY(compare_next(run, run->n_routed));
-    } else {
-        DNS_TRY(compare_in_time(run));
-    }
-    for (size_t i = 0; i < n; i++)
-        run->answer->n_pairs += !isnan(run->fine[i]);
+    struct dns_rerank rerank = {.searcher = run->s,
+                                .snapshot = run->snapshot,
+                                .query = run->query,
+                                .options = run->o,
+                                .n_rows = n,
+                                .ids = run->ranked.ids,
+                                .expected = run->expected,
+                                .routed = run->routed,
+                                .n_routed = run->n_routed,
+                                .deadline = run->deadline,
+                                .fine = run->fine};
+    DNS_TRY(need_record(&rerank.record, run->query, dns_fine_kind(run->s->fine)));
+    DNS_TRY(dns_rerank_run(&rerank));
+    a->n_planned = rerank.n_planned;
+    a->n_pairs = rerank.n_pairs;
+    a->n_left = rerank.n_left;
+    a->n_missing = rerank.n_missing;
 out:
     return status;
 }
@@ -345,7 +243,6 @@ dns_status dns_search(dns_answer **out, dns_searcher *searcher, const dns_query 
         *out = run.answer;
     else
         dns_answer_free(run.answer);
-    dns_free(run.candidates);
     dns_free(run.routed);
     dns_free(run.fine);
     dns_free(run.confidence);

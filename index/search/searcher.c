@@ -53,6 +53,22 @@ static dns_status describe_networks(dns_searcher *s)
                              direction_text(dns_model_similarity(s->model).direction));
 }
 
+static dns_status make_ranker(dns_searcher *s, const dns_searcher_options *o)
+{
+    dns_status status = DNS_OK;
+    dns_mapcnn_form comparator =
+        o->comparator == DNS_COMPARATOR_I8 ? DNS_MAPCNN_I8 : DNS_MAPCNN_F32;
+    if (o->asymmetric && s->fine != DNS_FINE_BINARY)
+        DNS_FAIL(DNS_ERR_UNSUPPORTED, "only binary codes are compared asymmetrically");
+    if (o->comparator == DNS_COMPARATOR_MODEL)
+        DNS_TRY(dns_fine_model_comparator(&comparator, s->model, s->fine));
+    s->asymmetric = o->asymmetric;
+    DNS_TRY(
+        dns_fine_ranker_create(&s->ranker, s->model, s->fine, comparator, dns_pool_size(s->pool)));
+out:
+    return status;
+}
+
 dns_status dns_searcher_open(dns_searcher **out, dns_store *store, const dns_model *model,
                              const dns_searcher_options *options)
 {
@@ -71,7 +87,7 @@ dns_status dns_searcher_open(dns_searcher **out, dns_store *store, const dns_mod
     s->pool = options->pool;
     DNS_TRY(choose_fine(&s->fine, settings, options->fine));
     if (s->fine != DNS_FINE_NONE)
-        DNS_TRY(dns_fine_ranker_create(&s->ranker, model, s->fine, dns_pool_size(s->pool)));
+        DNS_TRY(make_ranker(s, options));
     DNS_TRY(dns_searcher_load_judges(s));
     DNS_TRY(describe_networks(s));
     *out = s;
@@ -132,6 +148,8 @@ dns_store_settings dns_searcher_query_settings(const dns_searcher *s)
                               (kind == DNS_KIND_SELECTOR && dns_searcher_has_selector(s)) ||
                               (s->fine != DNS_FINE_NONE && kind == (int)dns_fine_kind(s->fine));
     settings.dtype[DNS_KIND_COARSE] = DNS_F32;
+    if (s->asymmetric)
+        settings.dtype[DNS_KIND_FINE_BINARY] = DNS_F32;
     return settings;
 }
 

@@ -15,6 +15,7 @@ struct dns_searcher {
     const dns_model *model;
     dns_pool *pool;
     dns_fine fine;
+    bool asymmetric;
     dns_fine_ranker *ranker; /* NULL with DNS_FINE_NONE */
     struct dns_fine_cost cost;
     /* NULL: the model has none, or the index keeps no selector records. */

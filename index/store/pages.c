@@ -469,8 +469,8 @@ static dns_status prove_missing(dns_entry around[2], const dns_pages *pages, con
     return status;
 }
 
-dns_status dns_tree_get(dns_entry *out, dns_entry around[2], const dns_pages *pages,
-                        const dns_tree *tree, const uint8_t *key, size_t key_size)
+dns_status dns_tree_locate(dns_entry *out, dns_entry around[2], const dns_pages *pages,
+                           const dns_tree *tree, const uint8_t *key, size_t key_size)
 {
     const uint8_t *page, *node = NULL;
     bool equal = false;
@@ -485,7 +485,13 @@ dns_status dns_tree_get(dns_entry *out, dns_entry around[2], const dns_pages *pa
     if (!equal)
         return dns_status_set(DNS_ERR_NOTFOUND, "%s: no such entry in tree '%s'", pages->path,
                               tree->name);
-    dns_status status = read_entry(out, pages, page, node);
+    return read_entry(out, pages, page, node);
+}
+
+dns_status dns_tree_get(dns_entry *out, dns_entry around[2], const dns_pages *pages,
+                        const dns_tree *tree, const uint8_t *key, size_t key_size)
+{
+    dns_status status = dns_tree_locate(out, around, pages, tree, key, key_size);
     return status == DNS_OK ? read_value(out, pages) : status;
 }
 

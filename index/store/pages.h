@@ -93,6 +93,11 @@ DNS_MUST_CHECK dns_status dns_walk_next(dns_entry *out, dns_walk *walk);
 DNS_MUST_CHECK dns_status dns_tree_get(dns_entry *out, dns_entry around[2], const dns_pages *pages,
                                        const dns_tree *tree, const uint8_t *key, size_t key_size);
 
+/* The same without a look at overflow pages: the value of an entry that has some is NULL. */
+DNS_MUST_CHECK dns_status dns_tree_locate(dns_entry *out, dns_entry around[2],
+                                          const dns_pages *pages, const dns_tree *tree,
+                                          const uint8_t *key, size_t key_size);
+
 /* The named tree `name` of the main tree. DNS_ERR_NOTFOUND. */
 DNS_MUST_CHECK dns_status dns_tree_open(dns_tree *out, const dns_pages *pages, const dns_root *root,
                                         const char *name);

@@ -166,24 +166,33 @@ static dns_status decode(dns_record *out, const dns_snapshot *snapshot, const dn
     return status;
 }
 
-dns_status dns_snapshot_entry(dns_entry *out, const dns_snapshot *snapshot, dns_kind kind,
-                              uint64_t id)
+/* By dns_tree_get or dns_tree_locate. */
+static dns_status find_entry(dns_entry *out, const dns_snapshot *snapshot, dns_kind kind,
+                             uint64_t id,
+                             dns_status (*find)(dns_entry *, dns_entry[2], const dns_pages *,
+                                                const dns_tree *, const uint8_t *, size_t))
 {
     uint8_t key[8];
     dns_entry around[2];
     char text[17];
     dns_id_to_key(key, id);
-    dns_id_text(id, text);
     dns_status status =
-        dns_tree_get(out, around, &snapshot->pages, &snapshot->kinds[kind], key, sizeof key);
+        find(out, around, &snapshot->pages, &snapshot->kinds[kind], key, sizeof key);
     if (status != DNS_ERR_NOTFOUND)
         return status;
+    dns_id_text(id, text);
     for (size_t i = 0; i < 2; i++)
         if (around[i].key != NULL && !dns_record_has_key(around[i].value, around[i].value_size,
                                                          around[i].key, around[i].key_size))
             return dns_status_set(DNS_ERR_CORRUPT, "%s record %s: a damaged key beside its place",
                                   dns_kind_name(kind), text);
     return dns_status_set(DNS_ERR_NOTFOUND, "%s: no %s record", text, dns_kind_name(kind));
+}
+
+dns_status dns_snapshot_entry(dns_entry *out, const dns_snapshot *snapshot, dns_kind kind,
+                              uint64_t id)
+{
+    return find_entry(out, snapshot, kind, id, dns_tree_get);
 }
 
 dns_status dns_snapshot_get(dns_record *out, const dns_snapshot *snapshot, dns_kind kind,
@@ -199,6 +208,34 @@ dns_status dns_snapshot_get(dns_record *out, const dns_snapshot *snapshot, dns_k
     if (status == DNS_OK && check)
         status = dns_record_check(out);
     return status;
+}
+
+dns_status dns_snapshot_place(dns_place *out, const dns_snapshot *snapshot, dns_kind kind,
+                              uint64_t id)
+{
+    dns_entry entry;
+    const dns_pages *pages = &snapshot->pages;
+    *out = (dns_place){0};
+    if ((unsigned)kind >= DNS_KIND_COUNT)
+        return dns_status_set(DNS_ERR_ARG, "unknown kind %d", (int)kind);
+    dns_status status = find_entry(&entry, snapshot, kind, id, dns_tree_locate);
+    if (status != DNS_OK)
+        return status;
+    out->size = entry.value_size;
+    out->offset = entry.overflow != DNS_PAGE_NONE ? entry.overflow * pages->page_size
+                                                  : (uint64_t)(entry.value - pages->base);
+    return DNS_OK;
+}
+
+void dns_snapshot_read_ahead(const dns_snapshot *snapshot, const dns_place *place)
+{
+    const dns_pages *pages = &snapshot->pages;
+    uint64_t end = pages->n_pages * pages->page_size;
+    uint64_t first = place->offset / pages->page_size * pages->page_size;
+    uint64_t last = place->offset + place->size;
+    if (first < end && last > first)
+        posix_madvise((void *)(uintptr_t)(pages->base + first),
+                      (size_t)((last < end ? last : end) - first), POSIX_MADV_WILLNEED);
 }
 
 dns_status dns_snapshot_meta(dns_meta *out, const dns_snapshot *snapshot, uint64_t id)

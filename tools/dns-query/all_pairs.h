@@ -5,15 +5,12 @@
 #include "dnsel/search.h"
 #include "program.h"
 
-/* Pairs below this score are left out unless --min-score says otherwise (docs/query.md). */
-#define DNS_ALL_MIN_SCORE 0.65
-
 typedef struct dns_all_pairs {
     const dns_invocation *invocation;
     dns_store *store;
     dns_searcher *searcher;
     dns_search_options options; /* budget, router, time, cancel; of each query */
-    double min_score;
+    double min_score;           /* pairs below it are left out */
     bool ndjson;
     const char *resume;       /* file of ids that are done; NULL: none */
     size_t n_pairs, n_failed; /* out */

@@ -17,9 +17,9 @@
 struct settings {
     const char *model, *rerank, *resume;
     size_t k, jobs;
-    int fine, router, scan;
+    int fine, router, scan, comparator;
     double min_score, max_ms, max_seconds, max_loss;
-    bool all, json, ndjson, csv, null, exclude_self;
+    bool all, json, ndjson, csv, null, exclude_self, exhaustive, asymmetric;
 };
 
 /* Everything that answers queries. */
@@ -48,6 +48,7 @@ static dns_status open_work(struct work *w, const char *directory)
     w->options.min_score = s->min_score;
     w->options.max_seconds = s->max_ms / 1000;
     w->options.exclude_self = s->exclude_self;
+    w->options.exhaustive = s->exhaustive;
     w->options.model_router = s->router == 0;
     w->options.router.router = (dns_router)(s->router - 1);
     w->options.cancel = dns_interrupt_catch();
@@ -60,7 +61,10 @@ static dns_status open_work(struct work *w, const char *directory)
         goto out;
     }
     DNS_TRY(dns_pool_create(&w->pool, s->jobs));
-    const dns_searcher_options options = {.pool = w->pool, .fine = (dns_fine)s->fine};
+    const dns_searcher_options options = {.pool = w->pool,
+                                          .fine = (dns_fine)s->fine,
+                                          .comparator = (dns_comparator_choice)s->comparator,
+                                          .asymmetric = s->asymmetric};
     DNS_TRY(dns_searcher_open(&w->searcher, w->store, w->model, &options));
     if (s->max_loss > 0) {
         w->options.budget = DNS_BUDGET_SHARE;
@@ -198,7 +202,8 @@ static dns_status answer_all(int *code, struct work *w)
                          .store = w->store,
                          .searcher = w->searcher,
                          .options = w->options,
-                         .min_score = isinf(s->min_score) ? DNS_ALL_MIN_SCORE : s->min_score,
+                         .min_score = isinf(s->min_score) ? dns_searcher_threshold(w->searcher)
+                                                          : s->min_score,
                          .ndjson = s->ndjson,
                          .resume = s->resume};
     dns_status status = dns_all_pairs_run(&all);
@@ -291,6 +296,22 @@ static const dns_option options[] = {
      .choices = "auto|exact|int8|codes|faiss",
      .help = "how the best by coarse vectors are found: all vectors as they are, or a few times "
              "as many by rounded ones and those exactly; auto is the fastest without loss"},
+    {.name = "comparator",
+     .kind = DNS_OPTION_CHOICE,
+     .offset = AT(comparator),
+     .choices = "model|f32|int8",
+     .help = "what the fine network's comparator computes in: what the model says, or else; int8 "
+             "is faster and changes scores by less than 0.01"},
+    {.name = "asymmetric",
+     .kind = DNS_OPTION_FLAG,
+     .offset = AT(asymmetric),
+     .help = "binary codes of the index are compared with the numbers that the query's would be "
+             "made of; needs --fine binary, and a query that is decoded"},
+    {.name = "exhaustive",
+     .kind = DNS_OPTION_FLAG,
+     .offset = AT(exhaustive),
+     .help = "finish every fine comparison, also of videos that cannot come into the list; the "
+             "results are the same"},
     {.name = "max-ms",
      .kind = DNS_OPTION_NUMBER,
      .offset = AT(max_ms),
@@ -307,7 +328,8 @@ static const dns_option options[] = {
      .kind = DNS_OPTION_NUMBER,
      .offset = AT(min_score),
      .value = "X",
-     .help = "leave out results with a lower score; for --all 0.65 unless given"},
+     .help = "leave out results with a lower score; for --all the model's threshold, or 0.75, "
+             "unless given"},
     {.name = "all",
      .kind = DNS_OPTION_FLAG,
      .offset = AT(all),

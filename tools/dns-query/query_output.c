@@ -60,6 +60,8 @@ static void put_json(dns_query_output *o, const char *query, const dns_answer *a
     dns_json_put_integer(w, "pairs", (int64_t)a->n_pairs);
     dns_json_put_integer(w, "pairs_wanted", (int64_t)a->n_wanted);
     dns_json_put_integer(w, "pairs_planned", (int64_t)a->n_planned);
+    dns_json_put_integer(w, "pairs_left", (int64_t)a->n_left);
+    dns_json_put_integer(w, "pairs_missing", (int64_t)a->n_missing);
     dns_json_put_string(w, "router", dns_router_name(a->router));
     dns_json_end_object(w);
     if (o->format == DNS_FORMAT_NDJSON)
@@ -96,6 +98,9 @@ static void put_text(dns_query_output *o, const char *query, const dns_answer *a
     }
     if (a->n_results == 0)
         printf("       nothing found\n");
+    if (a->n_missing > 0)
+        printf("       %zu videos have no record for the fine comparison: coarse score only\n",
+               a->n_missing);
     if (!o->quiet)
         printf(
             "       %zu videos ranked (scan %s%s%s), %zu of %zu compared finely (router %s): query "

@@ -170,6 +170,27 @@ static shape any_shape(int round)
                    round % 3 == 0 ? 512 : 1 + below(200)};
 }
 
+static void rows_become_the_same_bytes(void **state)
+{
+    (void)state;
+    for (int round = 0; round < 60; round++) {
+        size_t dim = round % 3 == 0 ? 512 : below(300), shift = below(4);
+        float *row = floats(dim);
+        int8_t *expected = bytes(dim), *out = bytes(dim);
+        for (size_t i = 0; i < dim && round % 5 == 4; i++)
+            row[shift + i] = round % 2 == 0 ? 0 : row[shift + i] * 1e-42F; /* denormal */
+        float scale = plain.row_to_i8(expected, row + shift, dim);
+        FOR_TABLES(k)
+        {
+            int8_t after = out[dim];
+            assert_true(k->row_to_i8(out, row + shift, dim) == scale);
+            assert_memory_equal(out, expected, dim);
+            assert_int_equal(out[dim], after);
+        }
+        dns_free(row), dns_free(expected), dns_free(out);
+    }
+}
+
 static void largest_products_agree(void **state)
 {
     (void)state;
@@ -344,6 +365,7 @@ int main(void)
         cmocka_unit_test(rows_of_bytes_are_exact),
         cmocka_unit_test(distances_of_rows_are_exact),
         cmocka_unit_test(stored_elements_become_wide),
+        cmocka_unit_test(rows_become_the_same_bytes),
         cmocka_unit_test(largest_products_agree),
         cmocka_unit_test(largest_products_of_bytes_agree),
         cmocka_unit_test(fewest_bits_are_exact),

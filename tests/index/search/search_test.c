@@ -454,6 +454,7 @@ static void a_promise_about_the_loss_becomes_a_budget(void **state)
     dns_searcher *searcher = open_searcher(NULL, DNS_FINE_AUTO);
     assert_status(dns_searcher_promise(&share, searcher, 0.1), DNS_ERR_UNSUPPORTED);
     assert_non_null(strstr(dns_status_message(), "calibration"));
+    assert_true(dns_searcher_threshold(searcher) == 0.75);
     dns_searcher_close(searcher);
 }
 

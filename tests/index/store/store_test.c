@@ -238,6 +238,43 @@ static void records_of_other_models_and_versions_are_refused(void **state)
     dns_store_close(store);
 }
 
+static void places_are_told_without_reading(void **state)
+{
+    (void)state;
+    static const dns_kind kinds[] = {DNS_KIND_COARSE, DNS_KIND_FINE_BINARY}; /* in a leaf; alone */
+    enum { N = 20 };
+    dns_store *store;
+    dns_snapshot *snapshot;
+    dns_place place;
+    sample_folder(folder, "places");
+    sample_index(folder, N);
+    assert_ok(dns_store_open(&store, folder, DNS_STORE_READ, NULL));
+    assert_ok(dns_snapshot_open(&snapshot, store));
+    for (size_t k = 0; k < 2; k++) {
+        uintptr_t base = 0;
+        for (size_t i = 0; i < N; i++) {
+            dns_record record;
+            uint64_t id = dns_id_of_name(sample_name(i));
+            assert_ok(dns_snapshot_get(&record, snapshot, kinds[k], id, false));
+            assert_ok(dns_snapshot_place(&place, snapshot, kinds[k], id));
+            size_t payload = dns_dtype_size(record.dtype);
+            for (size_t d = 0; d < record.rank; d++)
+                payload *= record.shape[d];
+            assert_true(place.size >= DNS_RECORD_HEADER + payload);
+            assert_true(i == 0 || base == (uintptr_t)record.data - place.offset);
+            base = (uintptr_t)record.data - place.offset;
+            dns_snapshot_read_ahead(snapshot, &place);
+            assert_ok(dns_record_check(&record));
+        }
+    }
+    assert_status(dns_snapshot_place(&place, snapshot, DNS_KIND_COARSE, 12345), DNS_ERR_NOTFOUND);
+    assert_status(dns_snapshot_place(&place, snapshot, DNS_KIND_COUNT, 12345), DNS_ERR_ARG);
+    place = (dns_place){.offset = UINT64_MAX / 2, .size = 1};
+    dns_snapshot_read_ahead(snapshot, &place); /* nothing there */
+    dns_snapshot_close(snapshot);
+    dns_store_close(store);
+}
+
 static void names_paths_and_ids_are_found(void **state)
 {
     (void)state;
@@ -639,6 +676,7 @@ int main(void)
         cmocka_unit_test(a_put_refuses_what_does_not_fit),
         cmocka_unit_test(a_colliding_id_is_refused),
         cmocka_unit_test(records_of_other_models_and_versions_are_refused),
+        cmocka_unit_test(places_are_told_without_reading),
         cmocka_unit_test(names_paths_and_ids_are_found),
         cmocka_unit_test(a_snapshot_does_not_change_while_others_write),
         cmocka_unit_test(the_journal_tells_what_changed),

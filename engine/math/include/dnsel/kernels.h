@@ -44,6 +44,9 @@ typedef struct dns_kernels {
     void (*widen_i8)(float *out, const int8_t *in, size_t n, float factor);
     void (*widen_bits)(int8_t *out, const uint8_t *in, size_t n);
 
+    /* One row to int8, as dns_rows_to_i8 rounds it (dnsel/rounding.h); returns its scale. */
+    float (*row_to_i8)(int8_t *out, const float *in, size_t dim);
+
     /* For each target frame and query row, the largest product over the frame's regions: max
      * [n_frames, n_rows], target [n_frames, n_regions, dim]. n_rows is a multiple of DNS_LANES.
      * Panels of DNS_PANEL query rows (the last one may be narrower: the rest, w rows) follow each

@@ -26,6 +26,14 @@ typedef enum dns_fine {
 /* "auto", "attention", "binary", "regions", "none". */
 DNS_API const char *dns_fine_name(dns_fine fine);
 
+/* What the networks' comparator computes in (dnsel/mapcnn.h); int8 is 3 to 4 times as fast where
+ * the processor has VNNI, and changes a score by less than 0.01. */
+typedef enum dns_comparator_choice {
+    DNS_COMPARATOR_MODEL, /* what the network's section of the model says; otherwise f32 */
+    DNS_COMPARATOR_FLOAT,
+    DNS_COMPARATOR_I8
+} dns_comparator_choice;
+
 /* An index and a model, ready to answer. One query at a time; make one searcher a thread, or let
  * `pool` split each query. */
 typedef struct dns_searcher dns_searcher;
@@ -33,10 +41,16 @@ typedef struct dns_searcher dns_searcher;
 typedef struct dns_searcher_options {
     dns_pool *pool; /* fine comparisons are shared out over it; may be NULL */
     dns_fine fine;
+    dns_comparator_choice comparator;
+    /* Binary codes of the index are compared with the numbers that the query's would be made of
+     * (dns_visil_index), as dns_searcher_query_settings then asks. A stored query has only its
+     * codes, and is compared by them. */
+    bool asymmetric;
 } dns_searcher_options;
 
 /* `store` and `model` must outlive it. Errors: DNS_ERR_MODEL when the model did not make the index;
- * DNS_ERR_UNSUPPORTED when index or model lack what `fine` names; those of loading networks. */
+ * DNS_ERR_UNSUPPORTED when index or model lack what `fine` names, or `asymmetric` is not of binary
+ * codes; those of loading networks. */
 DNS_API DNS_MUST_CHECK dns_status dns_searcher_open(dns_searcher **out, dns_store *store,
                                                     const dns_model *model,
                                                     const dns_searcher_options *options);
@@ -46,6 +60,10 @@ DNS_API void dns_searcher_close(dns_searcher *searcher);
 DNS_API dns_fine dns_searcher_fine(const dns_searcher *searcher);
 /* Whether expected and fine scores share a scale, so that they may stand in one list. */
 DNS_API bool dns_searcher_is_calibrated(const dns_searcher *searcher);
+/* From which score on two videos are near-duplicates: the number "threshold" of the model's section
+ * "calibration", else of "similarity"; else 0.75, a fine score of 1/2: halfway from videos that
+ * have nothing in common to copies, in theory. */
+DNS_API double dns_searcher_threshold(const dns_searcher *searcher);
 /* The router that the model names. */
 DNS_API dns_router_options dns_searcher_model_router(const dns_searcher *searcher);
 /* *share = the smallest share of videos to compare finely (DNS_BUDGET_SHARE) with which the
@@ -101,6 +119,7 @@ typedef struct dns_search_options {
     uint64_t
         first_id; /* videos with a smaller id are left out before anything is ranked; 0: none */
     bool exclude_self; /* leave out the stored video that is itself the query */
+    bool exhaustive;   /* make every comparison to its end, which changes no result */
     dns_cancel *cancel;
 } dns_search_options;
 
@@ -130,7 +149,9 @@ typedef struct dns_answer {
     char scan_note[DNS_SCAN_NOTE]; /* why not the one that was asked for; "" when it was */
     size_t n_wanted;               /* fine comparisons by the budget, */
     size_t n_planned;              /* of them those that would fit into max_seconds, */
-    size_t n_pairs;                /* and those made */
+    size_t n_pairs;                /* and those made; */
+    size_t n_left;    /* of these, left before their end: they could not come into the list */
+    size_t n_missing; /* of the wanted ones, videos without a record to compare */
     dns_router router;
     double open_seconds, coarse_seconds, route_seconds, fine_seconds;
 } dns_answer;

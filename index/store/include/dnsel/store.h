@@ -131,6 +131,19 @@ DNS_API size_t dns_snapshot_count(const dns_snapshot *snapshot, dns_kind kind);
 DNS_API DNS_MUST_CHECK dns_status dns_snapshot_get(dns_record *out, const dns_snapshot *snapshot,
                                                    dns_kind kind, uint64_t id, bool check);
 
+/* Where a record lies in the data file, in bytes. */
+typedef struct dns_place {
+    uint64_t offset, size;
+} dns_place;
+
+/* Found without touching the record itself, so that many can be sorted before the first is read.
+ * Errors as dns_snapshot_get. */
+DNS_API DNS_MUST_CHECK dns_status dns_snapshot_place(dns_place *out, const dns_snapshot *snapshot,
+                                                     dns_kind kind, uint64_t id);
+
+/* Asks the system to read the record at `place` soon; a hint. */
+DNS_API void dns_snapshot_read_ahead(const dns_snapshot *snapshot, const dns_place *place);
+
 /* The meta record, checksum checked. Strings and times are borrowed from the snapshot. */
 DNS_API DNS_MUST_CHECK dns_status dns_snapshot_meta(dns_meta *out, const dns_snapshot *snapshot,
                                                     uint64_t id);
