@@ -14,7 +14,9 @@ enum { EMBED_BATCH = 64, NEIGHBOURS = 12 };
 
 dns_tail_training_options dns_tail_training_options_default(void)
 {
-    return (dns_tail_training_options){.steps = 300,
+    return (dns_tail_training_options){.runs = 1,
+                                       .stride = 1,
+                                       .steps = 300,
                                        .batch = 48,
                                        .rate = 3e-4,
                                        .weight_decay = 1e-2,
@@ -25,8 +27,9 @@ dns_tail_training_options dns_tail_training_options_default(void)
                                        .checkpoint_every = 50};
 }
 
-/* One training. */
+/* One training; `run` is the one at hand. */
 struct training {
+    size_t run;
     dns_backbone_tail *net;
     const dns_tail_views *views;
     const dns_tail_training_options *o;
@@ -139,7 +142,7 @@ static void draw_pictures(struct training *t, dns_random *random)
 static void draw_batch(struct training *t, size_t step)
 {
     const dns_tail_views *v = t->views;
-    dns_random random = dns_random_stream(t->o->seed, step);
+    dns_random random = dns_random_stream(t->o->seed + t->run, step);
     draw_pictures(t, &random);
     for (size_t i = 0; i < t->o->batch; i++) {
         size_t a = dns_random_below(&random, v->n_views),
@@ -172,7 +175,16 @@ static void on_step(void *payload, const dns_curve_point *point)
 {
     const struct training *t = payload;
     if (t->o->report != NULL)
-        t->o->report(t->o->payload, point->step, point->loss, point->gradient_norm);
+        t->o->report(t->o->payload, t->run * t->o->steps + point->step, point->loss,
+                     point->gradient_norm);
+}
+
+static void on_progress(void *payload, size_t done, size_t total, const char *unit)
+{
+    const struct training *t = payload;
+    const dns_progress *whole = &t->o->progress;
+    if (whole->report != NULL)
+        whole->report(whole->payload, t->run * total + done, t->o->runs * total, unit);
 }
 
 /* Which training a checkpoint belongs to, and how far it came. */
@@ -182,8 +194,8 @@ static void describe(char *text, size_t size, const struct training *t)
     snprintf(text, size,
              "backbone tail, batches of %zu, tau %g, cluster %zu, seed %llu, %zu pictures in %zu "
              "views",
-             o->batch, o->tau, o->cluster, (unsigned long long)o->seed, t->views->n_pictures,
-             t->views->n_views);
+             o->batch, o->tau, o->cluster, (unsigned long long)(o->seed + t->run),
+             t->views->n_pictures, t->views->n_views);
 }
 
 static size_t count_scenes(const dns_tail_views *v)
@@ -203,6 +215,8 @@ static dns_status open_training(struct training *t)
     dns_status status = DNS_OK;
     const dns_tail_views *v = t->views;
     size_t n = t->o->batch, half = n * DNS_TAIL_REGIONS * t->out, n_scenes = count_scenes(v);
+    if (t->o->runs == 0)
+        DNS_FAIL(DNS_ERR_ARG, "no runs");
     if (n < 2 || n_scenes < n)
         DNS_FAIL(DNS_ERR_ARG, "batches of %zu scenes from %zu scenes", n, n_scenes);
     DNS_TRY(dns_alloc(&t->pictures, n, sizeof *t->pictures));
@@ -216,37 +230,78 @@ out:
     return status;
 }
 
+/* The run at hand, from the weights as they are. */
+static dns_status train_once(struct training *t)
+{
+    const dns_tail_training_options *o = t->o;
+    dns_status status = DNS_OK;
+    char what[256], *path = NULL;
+    dns_trainer_report report;
+    dns_adam adam = DNS_ADAM_INIT;
+    adam.weight_decay = o->weight_decay;
+    describe(what, sizeof what, t);
+    if (o->checkpoint != NULL && t->run > 0)
+        DNS_TRY(dns_string_format(&path, "%s.%zu", o->checkpoint, t->run));
+    const dns_progress progress = {t, on_progress};
+    const dns_trainer_task task = {.parameters = dns_backbone_tail_parameters(t->net),
+                                   .payload = t,
+                                   .step = train_step,
+                                   .description = what};
+    const dns_trainer_options how = {.steps = o->steps,
+                                     .adam = adam,
+                                     .schedule = {.shape = DNS_SCHEDULE_COSINE,
+                                                  .peak = o->rate,
+                                                  .warm_up = o->warm_up,
+                                                  .last = 0},
+                                     .checkpoint = path != NULL ? path : o->checkpoint,
+                                     .checkpoint_every = o->checkpoint_every,
+                                     .progress = &progress,
+                                     .cancel = o->cancel,
+                                     .payload = t,
+                                     .report = on_step};
+    DNS_TRY(dns_trainer_run(&report, &task, &how, t->pool));
+out:
+    dns_free(path);
+    return status;
+}
+
+/* What single runs learn is partly common to all and partly their own. The mean keeps the common
+ * part, and as that is shorter than each, the way from the start is made longer again. */
+static dns_status train_runs(struct training *t)
+{
+    dns_status status = DNS_OK;
+    const dns_parameters *p = dns_backbone_tail_parameters(t->net);
+    size_t n = dns_parameters_size(p);
+    float *weights = dns_parameters_block(p, DNS_WEIGHTS), *start = NULL;
+    double *sum = NULL;
+    DNS_TRY(dns_alloc(&start, n, sizeof *start));
+    DNS_TRY(dns_alloc(&sum, n, sizeof *sum));
+    memcpy(start, weights, n * sizeof *start);
+    for (t->run = 0; t->run < t->o->runs; t->run++) {
+        memcpy(weights, start, n * sizeof *weights);
+        memset(dns_parameters_block(p, DNS_MOMENT_1), 0, n * sizeof *weights);
+        memset(dns_parameters_block(p, DNS_MOMENT_2), 0, n * sizeof *weights);
+        DNS_TRY(train_once(t));
+        for (size_t i = 0; i < n; i++)
+            sum[i] += (double)weights[i];
+    }
+    for (size_t i = 0; i < n; i++)
+        weights[i] = (float)((double)start[i] +
+                             t->o->stride * (sum[i] / (double)t->o->runs - (double)start[i]));
+out:
+    dns_free(start);
+    dns_free(sum);
+    return status;
+}
+
 dns_status dns_tail_train(dns_backbone_tail *net, const dns_tail_views *views,
                           const dns_tail_training_options *options, dns_pool *pool)
 {
-    dns_status status = DNS_OK;
     struct training t = {
         .net = net, .views = views, .o = options, .pool = pool, .out = dns_backbone_tail_out(net)};
-    char what[256];
-    dns_trainer_report report;
-    dns_adam adam = DNS_ADAM_INIT;
-    adam.weight_decay = options->weight_decay;
-    /* Neighbours are those of the weights at the start, so before a checkpoint. */
-    DNS_TRY(open_training(&t));
-    describe(what, sizeof what, &t);
-    const dns_trainer_task task = {.parameters = dns_backbone_tail_parameters(net),
-                                   .payload = &t,
-                                   .step = train_step,
-                                   .description = what};
-    const dns_trainer_options how = {.steps = options->steps,
-                                     .adam = adam,
-                                     .schedule = {.shape = DNS_SCHEDULE_COSINE,
-                                                  .peak = options->rate,
-                                                  .warm_up = options->warm_up,
-                                                  .last = 0},
-                                     .checkpoint = options->checkpoint,
-                                     .checkpoint_every = options->checkpoint_every,
-                                     .progress = &options->progress,
-                                     .cancel = options->cancel,
-                                     .payload = &t,
-                                     .report = on_step};
-    DNS_TRY(dns_trainer_run(&report, &task, &how, pool));
-out:
+    dns_status status = open_training(&t);
+    if (status == DNS_OK)
+        status = train_runs(&t);
     dns_free(t.neighbours);
     dns_free(t.pictures);
     dns_free(t.trunk);

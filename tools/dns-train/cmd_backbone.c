@@ -13,8 +13,8 @@
 struct settings {
     dns_string_list videos, photos;
     const char *out, *name, *scenes, *resume, *log_file;
-    size_t per_video, views, steps, batch, cluster, dim, jobs;
-    double rate, weight_decay, tau;
+    size_t per_video, views, runs, steps, batch, cluster, dim, jobs;
+    double stride, rate, weight_decay, tau;
     uint64_t seed;
     int backbone, geometry, progress;
 };
@@ -116,6 +116,8 @@ static dns_status train(struct work *w)
 {
     const struct settings *s = w->s;
     dns_tail_training_options options = dns_tail_training_options_default();
+    options.runs = s->runs;
+    options.stride = s->stride;
     options.steps = s->steps;
     options.batch = s->batch;
     options.rate = s->rate;
@@ -138,11 +140,13 @@ static dns_status provenance(char **out, const struct work *w)
     return dns_string_format(
         out,
         "{\"command\":\"dns-train "
-        "backbone\",\"files\":%zu,\"pictures\":%zu,\"views\":%zu,\"steps\":%zu,\"batch\":%zu,"
+        "backbone\",\"files\":%zu,\"pictures\":%zu,\"views\":%zu,\"runs\":%zu,\"stride\":%g,"
+        "\"steps\":%zu,"
+        "\"batch\":%zu,"
         "\"cluster\":%zu,\"rate\":%g,\"weight_decay\":%g,\"tau\":%g,\"seed\":%llu,\"final_loss\":%."
         "4g}",
-        w->pictures.n_files, w->pictures.n, s->views, s->steps, s->batch, s->cluster, s->rate,
-        s->weight_decay, s->tau, (unsigned long long)s->seed, w->loss);
+        w->pictures.n_files, w->pictures.n, s->views, s->runs, s->stride, s->steps, s->batch,
+        s->cluster, s->rate, s->weight_decay, s->tau, (unsigned long long)s->seed, w->loss);
 }
 
 /* Half precision keeps every figure and halves the file; it is what is read back, so it is what
@@ -278,9 +282,11 @@ out:
 static const struct settings defaults = {.name = "trained",
                                          .per_video = 5,
                                          .views = 8,
-                                         .steps = 300,
+                                         .runs = 6,
+                                         .stride = 1.4,
+                                         .steps = 70,
                                          .batch = 48,
-                                         .cluster = 1,
+                                         .cluster = 3,
                                          .dim = 512,
                                          .rate = 3e-4,
                                          .weight_decay = 1e-2,
@@ -339,11 +345,23 @@ static const dns_option options[] = {
      .help = "views of a picture, the picture itself included; 38 KB each",
      .minimum = 2,
      .maximum = 4096},
+    {.name = "runs",
+     .kind = DNS_OPTION_COUNT,
+     .offset = AT(runs),
+     .value = "N",
+     .help = "trainings with seeds of their own, whose mean weights are taken",
+     .minimum = 1,
+     .maximum = 100},
+    {.name = "stride",
+     .kind = DNS_OPTION_NUMBER,
+     .offset = AT(stride),
+     .value = "X",
+     .help = "how far the weights go from the start towards that mean, and beyond it above 1"},
     {.name = "steps",
      .kind = DNS_OPTION_COUNT,
      .offset = AT(steps),
      .value = "N",
-     .help = "training steps",
+     .help = "steps of a training",
      .minimum = 1,
      .maximum = 1e7},
     {.name = "batch",
@@ -416,12 +434,11 @@ const dns_command dns_train_backbone = {
     .synopsis = "",
     .summary = "train the tail of the backbone, and the whitening behind it, on edited copies",
     .description = "Takes pictures from videos and photographs, makes edited views of them, and "
-                   "trains the last blocks of the backbone so "
-                   "that views of one picture are nearer to each other than to those of others; "
-                   "then fits the whitening anew and "
-                   "writes both into a model directory. No labels are needed. With the defaults "
-                   "this takes some minutes; memory is "
-                   "250 KB a picture and 38 KB a view.",
+                   "trains the last blocks of the backbone so that views of one picture are nearer "
+                   "to each other than to those of others; takes the mean of several such "
+                   "trainings, fits the whitening anew and writes both into a model directory. No "
+                   "labels are needed. With the defaults this takes some minutes; memory is 250 KB "
+                   "a picture and 38 KB a view.",
     .examples = "  dns-train backbone --videos ~/Videos --out my-model\n"
                 "  dns-index build my.dns ~/Videos --model my-model\n",
     .options = options,

@@ -117,12 +117,46 @@ static void training_lowers_the_loss_alike_for_any_threads(void **state)
     dns_backbone_tail_free(together);
 }
 
+/* Two runs give the mean of the weights of two trainings with seeds one apart, a stride from the
+ * start. */
+static void runs_are_averaged(void **state)
+{
+    (void)state;
+    dns_tail_training_options o = short_training();
+    dns_backbone_tail *start = make_tail(), *both = make_tail(), *first = make_tail(),
+                      *second = make_tail();
+    o.report = NULL;
+    o.steps = 20;
+    o.runs = 0;
+    assert_status(dns_tail_train(both, views, &o, NULL), DNS_ERR_ARG);
+    o.runs = 2;
+    o.stride = 1.5;
+    assert_ok(dns_tail_train(both, views, &o, NULL));
+    o.runs = 1;
+    o.stride = 1;
+    assert_ok(dns_tail_train(first, views, &o, NULL));
+    o.seed++;
+    assert_ok(dns_tail_train(second, views, &o, NULL));
+    size_t n;
+    const float *w = weights_of(both, &n), *a = weights_of(first, &n), *b = weights_of(second, &n),
+                *s = weights_of(start, &n);
+    assert_memory_not_equal(a, b, n * sizeof *a);
+    for (size_t i = 0; i < n; i++)
+        assert_true(fabs(w[i] - (s[i] + 1.5 * ((double)(a[i] + b[i]) / 2 - s[i]))) < 1e-6);
+    dns_backbone_tail_free(start);
+    dns_backbone_tail_free(both);
+    dns_backbone_tail_free(first);
+    dns_backbone_tail_free(second);
+}
+
 /* Cancelled in the middle and run again: the same weights. */
+enum { STEPS = 50, STOP_FIRST = 25, STOP_SECOND = STEPS + 25 };
+
 static dns_cancel cancel;
-static void cancel_late(void *payload, size_t step, double loss, double norm)
+static void cancel_twice(void *payload, size_t step, double loss, double norm)
 {
     (void)payload, (void)loss, (void)norm;
-    if (step == 25)
+    if (step == STOP_FIRST || step == STOP_SECOND)
         atomic_store(&cancel.wanted, true);
 }
 
@@ -132,26 +166,30 @@ static void interrupted_training_ends_the_same(void **state)
     char path[256];
     snprintf(path, sizeof path, "%s/tail.checkpoint", test_folder());
     dns_tail_training_options o = short_training();
-    dns_backbone_tail *whole = make_tail(), *first = make_tail(), *second = make_tail();
+    dns_backbone_tail *whole = make_tail(), *parts[3] = {make_tail(), make_tail(), make_tail()};
+    o.steps = STEPS;
+    o.runs = 2;
+    o.report = NULL;
     assert_ok(dns_tail_train(whole, views, &o, NULL));
     o.checkpoint = path;
     o.cancel = &cancel;
-    o.report = cancel_late;
-    assert_status(dns_tail_train(first, views, &o, NULL), DNS_ERR_CANCELLED);
-    atomic_store(&cancel.wanted, false);
-    o.report = NULL;
-    assert_ok(dns_tail_train(second, views, &o, NULL));
+    o.report = cancel_twice;
+    for (size_t i = 0; i < 2; i++) {
+        assert_status(dns_tail_train(parts[i], views, &o, NULL), DNS_ERR_CANCELLED);
+        atomic_store(&cancel.wanted, false);
+    }
+    assert_ok(dns_tail_train(parts[2], views, &o, NULL));
     size_t n;
-    const float *a = weights_of(whole, &n), *b = weights_of(second, &n);
+    const float *a = weights_of(whole, &n), *b = weights_of(parts[2], &n);
     assert_memory_equal(a, b, n * sizeof *a);
     o.seed = 99;
-    assert_status(dns_tail_train(second, views, &o, NULL), DNS_ERR_MODEL);
+    assert_status(dns_tail_train(parts[2], views, &o, NULL), DNS_ERR_MODEL);
     o = short_training();
     o.batch = PICTURES;
-    assert_status(dns_tail_train(second, views, &o, NULL), DNS_ERR_ARG);
+    assert_status(dns_tail_train(parts[2], views, &o, NULL), DNS_ERR_ARG);
     dns_backbone_tail_free(whole);
-    dns_backbone_tail_free(first);
-    dns_backbone_tail_free(second);
+    for (size_t i = 0; i < 3; i++)
+        dns_backbone_tail_free(parts[i]);
 }
 
 static void whitening_is_fitted_to_all_views(void **state)
@@ -180,6 +218,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(training_lowers_the_loss_alike_for_any_threads),
+        cmocka_unit_test(runs_are_averaged),
         cmocka_unit_test(interrupted_training_ends_the_same),
         cmocka_unit_test(whitening_is_fitted_to_all_views),
     };

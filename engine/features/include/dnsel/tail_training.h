@@ -47,30 +47,32 @@ DNS_API DNS_MUST_CHECK dns_status dns_tail_views_fill(
 /* ---- training ---- */
 
 typedef struct dns_tail_training_options {
-    size_t steps, batch; /* pictures of distinct scenes a step */
+    size_t runs;         /* trainings from the same start, with seeds `seed`, `seed` + 1, ... */
+    double stride;       /* weights become start + stride * (mean over the runs - start) */
+    size_t steps, batch; /* of one run; pictures of distinct scenes a step */
     double rate, weight_decay, tau;
     size_t warm_up;
     size_t
         cluster; /* pictures of a batch come in groups of so many near neighbours; 1: at random */
     uint64_t seed;
-    const char *checkpoint; /* file; NULL: none. Found there, training goes on from it with the same
-                               result */
+    const char *checkpoint; /* file, and FILE.1, ... of further runs; NULL: none. Found there,
+                               training goes on from it with the same result */
     size_t checkpoint_every;
     dns_progress progress;
     dns_cancel *cancel;
     void *payload;
     void (*report)(void *payload, size_t step, double loss,
-                   double gradient_norm); /* after each step; may be NULL */
+                   double gradient_norm); /* after each step, counted over all runs; may be NULL */
 } dns_tail_training_options;
 
-/* As measured best: 300 steps of 48 pictures, rate 3e-4, weight decay 1e-2, tau 0.05, cosine to 0.
- */
+/* One run, stride 1, of 300 steps of 48 pictures, rate 3e-4, weight decay 1e-2, tau 0.05, cosine to
+ * 0. */
 DNS_API dns_tail_training_options dns_tail_training_options_default(void);
 
 /* Trains `net`, made with training, its whitening set, on all views. The same options give the same
  * weights for any number of threads, interrupted and resumed or not. DNS_ERR_CANCELLED after saving
- * a checkpoint; DNS_ERR_ARG for fewer scenes than a batch needs; DNS_ERR_MODEL for a checkpoint of
- * another training. */
+ * a checkpoint; DNS_ERR_ARG for no runs, or fewer scenes than a batch needs; DNS_ERR_MODEL for a
+ * checkpoint of another training. */
 DNS_API DNS_MUST_CHECK dns_status dns_tail_train(dns_backbone_tail *net,
                                                  const dns_tail_views *views,
                                                  const dns_tail_training_options *options,
