@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "dnsel/csv.h"
+#include "dnsel/file.h"
 #include "dnsel/memory.h"
 
 enum { MOST_BLOCKS = 64, HEADING = 48 };
@@ -18,7 +19,7 @@ struct block {
 struct table {
     const char *path;
     dns_csv *csv;
-    size_t label, dim, n_blocks;
+    size_t label, group, dim, n_blocks;
     size_t *x; /* [dim] columns */
     struct block blocks[MOST_BLOCKS];
     char **names; /* of labels, sorted */
@@ -60,6 +61,9 @@ static dns_status open_table(struct table *t, const char *path, bool featured)
     t->path = path;
     DNS_TRY(dns_csv_read(&t->csv, path));
     t->label = dns_csv_column(t->csv, "label");
+    t->group = dns_csv_column(t->csv, "group");
+    if (t->group == SIZE_MAX)
+        t->group = dns_csv_column(t->csv, "scene_group");
     if (!featured)
         goto out;
     DNS_TRY(find_columns(&t->x, &t->dim, t->csv, "x"));
@@ -184,8 +188,14 @@ static dns_status fill_row(dns_row_file *file, const struct table *t, size_t row
         privileged += t->blocks[b].size;
     }
     DNS_TRY(each_label(t, row, m.rows->task, &visit));
+    *m.slot.group = dns_group_of_name(dns_csv_field(t->csv, row, t->group));
 out:
     return status;
+}
+
+int64_t dns_group_of_name(const char *name)
+{
+    return *name != '\0' ? (int64_t)(dns_checksum(name, strlen(name)) & INT64_MAX) : -1;
 }
 
 static dns_status read_table(dns_row_file **out, const char *path, bool featured,

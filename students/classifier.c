@@ -15,6 +15,7 @@ enum { LAYERS = 2, CHUNK = 256, MOST_LABELS = 1 << 20 };
 
 static const char kind[] = "dnsel.classifier";
 static const char version[] = "1";
+static const char section_name[] = "classifier"; /* of a model */
 
 /* Of the tensors in the block of parameters. */
 enum { W1, B1, W2, B2, MEAN, DEVIATION, THRESHOLDS, N_TENSORS };
@@ -334,17 +335,33 @@ out:
 
 /* ---- files ---- */
 
-static dns_status write_labels(char **text, const dns_classifier *c)
+static void put_labels(dns_json_writer *w, const char *name, const dns_classifier *c)
+{
+    dns_json_begin_array(w, name);
+    for (size_t i = 0; i < c->shape.n_labels; i++)
+        dns_json_put_string(w, NULL, c->labels[i]);
+    dns_json_end_array(w);
+}
+
+/* *text, to be freed with free: the labels, or the section of a model with them. */
+static dns_status write_json(char **text, const dns_classifier *c, bool section)
 {
     size_t size = 0;
     FILE *stream = open_memstream(text, &size);
     if (stream == NULL)
         return dns_status_set_errno("names of labels");
     dns_json_writer w = dns_json_writer_to(stream, false);
-    dns_json_begin_array(&w, NULL);
-    for (size_t i = 0; i < c->shape.n_labels; i++)
-        dns_json_put_string(&w, NULL, c->labels[i]);
-    dns_json_end_array(&w);
+    if (section) {
+        dns_json_begin_object(&w, NULL);
+        dns_json_put_string(&w, "version", version);
+        dns_json_put_string(&w, "task", dns_label_task_name(c->shape.task));
+        put_labels(&w, "labels", c);
+        if (c->origin != NULL)
+            dns_json_put_string(&w, "origin", c->origin);
+        dns_json_end_object(&w);
+    } else {
+        put_labels(&w, NULL, c);
+    }
     dns_status status = dns_json_finish(&w);
     fclose(stream);
     return status;
@@ -354,7 +371,7 @@ dns_status dns_classifier_save(const dns_classifier *c, const char *path)
 {
     dns_status status = DNS_OK;
     char *labels = NULL;
-    DNS_TRY(write_labels(&labels, c));
+    DNS_TRY(write_json(&labels, c, false));
     const dns_metadata metadata[] = {{"kind", kind},
                                      {"version", version},
                                      {"task", dns_label_task_name(c->shape.task)},
@@ -363,32 +380,6 @@ dns_status dns_classifier_save(const dns_classifier *c, const char *path)
     DNS_TRY(dns_parameters_save(c->parameters, path, metadata, c->origin != NULL ? 5 : 4));
 out:
     free(labels);
-    return status;
-}
-
-static dns_status read_shape(dns_classifier **out, const dns_safetensors *file,
-                             const dns_json *names, dns_label_task task)
-{
-    dns_status status = DNS_OK;
-    const char *path = dns_safetensors_path(file);
-    const char **labels = NULL;
-    size_t k = dns_json_size(names);
-    const dns_tensor *w = dns_safetensors_find(file, "hidden.weight");
-    if (w == NULL || w->rank != 2 || w->shape[0] == 0 || w->shape[1] == 0)
-        DNS_FAIL(DNS_ERR_SHAPE, "%s: no matrix 'hidden.weight'", path);
-    if (dns_json_kind_of(names) != DNS_JSON_ARRAY || k < 1 || k > MOST_LABELS)
-        DNS_FAIL(DNS_ERR_FORMAT, "%s: 'labels' is no list of names", path);
-    DNS_TRY(dns_alloc(&labels, k, sizeof *labels));
-    for (size_t i = 0; i < k; i++) {
-        labels[i] = dns_json_string(dns_json_at(names, i), NULL);
-        if (labels[i] == NULL)
-            DNS_FAIL(DNS_ERR_FORMAT, "%s: label %zu has no name", path, i + 1);
-    }
-    const dns_classifier_shape shape = {task, w->shape[1], k, labels,
-                                        dns_safetensors_metadata(file, "origin")};
-    DNS_TRY(create(out, &shape, w->shape[0], false));
-out:
-    dns_free(labels);
     return status;
 }
 
@@ -403,30 +394,30 @@ static dns_status check_values(const dns_classifier *c, const char *path)
     return DNS_OK;
 }
 
-dns_status dns_classifier_open(dns_classifier **out, const char *path)
+/* The weights of a file, with a shape that lacks sizes and labels. */
+static dns_status read_weights(dns_classifier **out, const dns_safetensors *file,
+                               const dns_json *names, dns_classifier_shape shape)
 {
     dns_status status = DNS_OK;
-    dns_safetensors *file = NULL;
-    dns_json *names = NULL;
+    const char *path = dns_safetensors_path(file);
+    const char **labels = NULL;
     dns_classifier *c = NULL;
-    dns_label_task task;
-    *out = NULL;
-    DNS_TRY(dns_safetensors_open(&file, path));
-    const char *found = dns_safetensors_metadata(file, "kind");
-    if (found == NULL || strcmp(found, kind) != 0)
-        DNS_FAIL(DNS_ERR_FORMAT, "%s: not a classifier", path);
-    found = dns_safetensors_metadata(file, "version");
-    if (found == NULL || strcmp(found, version) != 0)
-        DNS_FAIL(DNS_ERR_VERSION, "%s: version %s of classifiers, %s is known", path,
-                 found != NULL ? found : "(none)", version);
-    found = dns_safetensors_metadata(file, "task");
-    if (found == NULL || !dns_label_task_parse(&task, found))
-        DNS_FAIL(DNS_ERR_FORMAT, "%s: no known task", path);
-    found = dns_safetensors_metadata(file, "labels");
-    if (found == NULL)
-        DNS_FAIL(DNS_ERR_FORMAT, "%s: no names of labels", path);
-    DNS_TRY(dns_json_parse(&names, found, strlen(found), path));
-    DNS_TRY(read_shape(&c, file, names, task));
+    const dns_tensor *w = dns_safetensors_find(file, "hidden.weight");
+    shape.n_labels = dns_json_size(names);
+    if (w == NULL || w->rank != 2 || w->shape[0] == 0 || w->shape[1] == 0)
+        DNS_FAIL(DNS_ERR_SHAPE, "%s: no matrix 'hidden.weight'", path);
+    if (dns_json_kind_of(names) != DNS_JSON_ARRAY || shape.n_labels < 1 ||
+        shape.n_labels > MOST_LABELS)
+        DNS_FAIL(DNS_ERR_FORMAT, "%s: 'labels' is no list of names", path);
+    DNS_TRY(dns_alloc(&labels, shape.n_labels, sizeof *labels));
+    for (size_t i = 0; i < shape.n_labels; i++) {
+        labels[i] = dns_json_string(dns_json_at(names, i), NULL);
+        if (labels[i] == NULL)
+            DNS_FAIL(DNS_ERR_FORMAT, "%s: label %zu has no name", path, i + 1);
+    }
+    shape.dim = w->shape[1];
+    shape.labels = labels;
+    DNS_TRY(create(&c, &shape, w->shape[0], false));
     status = dns_parameters_load(c->parameters, file, "");
     if (status == DNS_OK)
         status = check_values(c, path);
@@ -438,8 +429,81 @@ dns_status dns_classifier_open(dns_classifier **out, const char *path)
     c = NULL;
 out:
     dns_classifier_free(c);
+    dns_free(labels);
+    return status;
+}
+
+static dns_status check_header(dns_label_task *task, const char *found_version,
+                               const char *found_task, const char *path)
+{
+    if (found_version == NULL || strcmp(found_version, version) != 0)
+        return dns_status_set(DNS_ERR_VERSION, "%s: version %s of classifiers, %s is known", path,
+                              found_version != NULL ? found_version : "(none)", version);
+    if (found_task == NULL || !dns_label_task_parse(task, found_task))
+        return dns_status_set(DNS_ERR_FORMAT, "%s: no known task", path);
+    return DNS_OK;
+}
+
+dns_status dns_classifier_open(dns_classifier **out, const char *path)
+{
+    dns_status status = DNS_OK;
+    dns_safetensors *file = NULL;
+    dns_json *names = NULL;
+    dns_classifier_shape shape = {0};
+    *out = NULL;
+    DNS_TRY(dns_safetensors_open(&file, path));
+    const char *found = dns_safetensors_metadata(file, "kind");
+    if (found == NULL || strcmp(found, kind) != 0)
+        DNS_FAIL(DNS_ERR_FORMAT, "%s: not a classifier", path);
+    DNS_TRY(check_header(&shape.task, dns_safetensors_metadata(file, "version"),
+                         dns_safetensors_metadata(file, "task"), path));
+    found = dns_safetensors_metadata(file, "labels");
+    if (found == NULL)
+        DNS_FAIL(DNS_ERR_FORMAT, "%s: no names of labels", path);
+    DNS_TRY(dns_json_parse(&names, found, strlen(found), path));
+    shape.origin = dns_safetensors_metadata(file, "origin");
+    DNS_TRY(read_weights(out, file, names, shape));
+out:
     dns_json_free(names);
     dns_safetensors_close(file);
+    return status;
+}
+
+/* ---- as a section of a model ---- */
+
+dns_status dns_classifier_from_model(dns_classifier **out, const dns_model *model)
+{
+    dns_status status = DNS_OK;
+    dns_classifier_shape shape = {0};
+    const dns_json *s = dns_model_section(model, section_name);
+    const dns_safetensors *file = dns_model_weights(model, section_name);
+    *out = NULL;
+    if (s == NULL || file == NULL)
+        DNS_FAIL(DNS_ERR_UNSUPPORTED, "model '%s' has no classifier", dns_model_name(model));
+    DNS_TRY(check_header(&shape.task, dns_json_string(dns_json_get(s, "version"), NULL),
+                         dns_json_string(dns_json_get(s, "task"), NULL),
+                         dns_model_directory(model)));
+    shape.origin = dns_json_string(dns_json_get(s, "origin"), NULL);
+    DNS_TRY(read_weights(out, file, dns_json_get(s, "labels"), shape));
+out:
+    return status;
+}
+
+dns_status dns_classifier_install(const dns_classifier *c, const char *directory)
+{
+    dns_status status = DNS_OK;
+    char *text = NULL;
+    dns_named_tensor tensors[N_TENSORS];
+    for (size_t i = 0; i < N_TENSORS; i++) {
+        const dns_parameter *p = dns_parameters_at(c->parameters, i);
+        tensors[i] =
+            (dns_named_tensor){p->name, dns_tensor_f32(tensor(c, i), p->rank, p->shape)};
+    }
+    DNS_TRY(write_json(&text, c, true));
+    const dns_model_edit edit = {section_name, text, tensors, N_TENSORS};
+    DNS_TRY(dns_model_edit_apply(directory, &edit, 1));
+out:
+    free(text);
     return status;
 }
 

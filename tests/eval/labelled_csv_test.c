@@ -71,6 +71,24 @@ static void tags_and_pairs_have_their_own_labels(void **state)
                   DNS_ERR_FORMAT);
 }
 
+static void groups_are_equal_where_their_names_are(void **state)
+{
+    (void)state;
+    dns_row_file *file = read("x0,label,scene_group\n1,a,s\n2,b,t\n3,a,\n4,b,s\n", DNS_LABEL_CLASS);
+    const int64_t *groups = dns_row_file_rows(file)->groups;
+    assert_true(groups[0] >= 0 && groups[0] == groups[3] && groups[1] != groups[0]);
+    assert_true(groups[1] >= 0 && groups[2] < 0);
+    assert_true(groups[0] == dns_group_of_name("s") && dns_group_of_name("") < 0);
+    char path[512];
+    snprintf(path, sizeof path, "%s", path_of("groups.cpf"));
+    assert_ok(dns_row_file_write(dns_row_file_rows(file), path));
+    dns_row_file *again = NULL;
+    assert_ok(dns_row_file_read(&again, path));
+    assert_memory_equal(dns_row_file_rows(again)->groups, groups, 4 * sizeof *groups);
+    dns_row_file_free(again);
+    dns_row_file_free(file);
+}
+
 static void known_labels_keep_their_order(void **state)
 {
     (void)state;
@@ -166,6 +184,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_table_becomes_rows),
         cmocka_unit_test(tags_and_pairs_have_their_own_labels),
+        cmocka_unit_test(groups_are_equal_where_their_names_are),
         cmocka_unit_test(known_labels_keep_their_order),
         cmocka_unit_test(labels_alone_need_no_features),
         cmocka_unit_test(bad_tables_are_refused_by_row),

@@ -2,7 +2,8 @@
  * Rows to learn from or to test on, as a table that anybody can write (dnsel/labelled_rows.h):
  * columns x0, x1, ... are regular features; p1_0, p1_1, ... p2_0, ... privileged blocks (1 to 64),
  * where a block of empty fields is missing; `label` is a name, for tags names with | between, for
- * pairs 0 or 1, and empty for a row without label. Other columns are not read.
+ * pairs 0 or 1, and empty for a row without label; rows of one `group` (or `scene_group`), any text,
+ * are never on both sides of a fold. Other columns are not read.
  */
 #ifndef DNSEL_LABELLED_CSV_H
 #define DNSEL_LABELLED_CSV_H
@@ -32,6 +33,9 @@ DNS_API DNS_MUST_CHECK dns_status dns_labelled_file_read(dns_row_file **out, con
  * DNS_ERR_ARG when no row has a label. */
 DNS_API DNS_MUST_CHECK dns_status dns_label_table_read(dns_row_file **out, const char *path,
                                                        dns_label_task task);
+
+/* The number of a group by its name, for dns_labelled_rows; "" is no group. */
+DNS_API int64_t dns_group_of_name(const char *name);
 
 #ifdef __cplusplus
 }

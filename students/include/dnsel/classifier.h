@@ -7,6 +7,7 @@
 #define DNSEL_CLASSIFIER_H
 
 #include "dnsel/labelled_rows.h"
+#include "dnsel/model.h"
 #include "dnsel/pool.h"
 #include "dnsel/progress.h"
 
@@ -73,6 +74,14 @@ DNS_API void dns_classifier_free(dns_classifier *classifier);
 DNS_API DNS_MUST_CHECK dns_status dns_classifier_open(dns_classifier **out, const char *path);
 DNS_API DNS_MUST_CHECK dns_status dns_classifier_save(const dns_classifier *classifier,
                                                       const char *path);
+
+/* The same as the section "classifier" of a model, which does not count for the model's digest: what
+ * was indexed with it stays valid. Errors: DNS_ERR_UNSUPPORTED when the model has none, otherwise
+ * those of dns_classifier_open and of dns_model_edit_apply. */
+DNS_API DNS_MUST_CHECK dns_status dns_classifier_from_model(dns_classifier **out,
+                                                            const dns_model *model);
+DNS_API DNS_MUST_CHECK dns_status dns_classifier_install(const dns_classifier *classifier,
+                                                         const char *directory);
 
 /* Borrowed. */
 DNS_API const dns_classifier_shape *dns_classifier_shape_of(const dns_classifier *classifier);
