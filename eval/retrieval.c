@@ -11,8 +11,8 @@
 const double dns_budgets[DNS_BUDGETS] = {0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1};
 
 static const char *const ranker_names[DNS_RANKER_COUNT] = {
-    "random",   "coarse",      "selector",          "hybrid",
-    "expected", "oracle-fine", "oracle-difference", "oracle-gain"};
+    "random", "coarse",      "selector",          "hybrid",     "expected",
+    "pair",   "oracle-fine", "oracle-difference", "oracle-gain"};
 
 const char *dns_ranker_name(dns_ranker ranker)
 {
@@ -81,8 +81,11 @@ static dns_status choose(struct run *run, const dns_retrieval_query *q, size_t k
     dns_router_options router = {.router = (dns_router)ranker,
                                  .hybrid_share = run->options->hybrid_share,
                                  .seed = run->options->seed + number};
-    dns_router_input input = {
-        .n = q->n, .coarse = q->coarse, .confidence = q->confidence, .expected = q->expected};
+    dns_router_input input = {.n = q->n,
+                              .coarse = q->coarse,
+                              .confidence = q->confidence,
+                              .expected = q->expected,
+                              .probability = q->probability};
     if (ranker >= DNS_RANKER_ORACLE_FINE) {
         oracle_key(run->key, q, ranker);
         router.router = DNS_ROUTER_COARSE;
@@ -227,12 +230,13 @@ out:
 
 static dns_status check_queries(struct run *run)
 {
-    bool confident = true;
+    bool confident = true, probable = true;
     if (run->n_queries == 0)
         return dns_status_set(DNS_ERR_ARG, "no queries");
     for (size_t i = 0; i < run->n_queries; i++) {
         const dns_retrieval_query *q = &run->queries[i];
         confident = confident && q->confidence != NULL;
+        probable = probable && q->probability != NULL;
         if (q->n_relevant == 0)
             return dns_status_set(DNS_ERR_ARG, "query %zu has no relevant video", i);
         for (size_t j = 0; j < q->n; j++)
@@ -245,7 +249,9 @@ static dns_status check_queries(struct run *run)
             run->pair_start[i + 1] += q->excluded == NULL || !q->excluded[j];
     }
     for (int r = 0; r < DNS_RANKER_COUNT; r++)
-        run->out->present[r] = confident || (r != DNS_RANKER_SELECTOR && r != DNS_RANKER_HYBRID);
+        run->out->present[r] = r == DNS_RANKER_PAIR                                 ? probable
+                               : r == DNS_RANKER_SELECTOR || r == DNS_RANKER_HYBRID ? confident
+                                                                                    : true;
     return DNS_OK;
 }
 

@@ -10,7 +10,7 @@
 static const char *const names[] = {
     [DNS_ROUTER_RANDOM] = "random",     [DNS_ROUTER_COARSE] = "coarse",
     [DNS_ROUTER_SELECTOR] = "selector", [DNS_ROUTER_HYBRID] = "hybrid",
-    [DNS_ROUTER_EXPECTED] = "expected",
+    [DNS_ROUTER_EXPECTED] = "expected", [DNS_ROUTER_PAIR] = "pair",
 };
 
 enum { N_ROUTERS = sizeof names / sizeof names[0] };
@@ -45,6 +45,7 @@ static dns_status check(size_t k, const dns_router_input *input, const dns_route
         {options->router == DNS_ROUTER_EXPECTED, input->expected, "expected scores"},
         {options->router == DNS_ROUTER_EXPECTED && options->optimism != 0.0, input->deviation,
          "deviations"},
+        {options->router == DNS_ROUTER_PAIR, input->probability, "probabilities of pairs"},
     };
     if (dns_router_name(options->router) == NULL)
         return dns_status_set(DNS_ERR_ARG, "router %d: unknown", (int)options->router);
@@ -119,6 +120,9 @@ dns_status dns_router_choose(uint32_t *chosen, size_t k, const dns_router_input 
         break;
     case DNS_ROUTER_SELECTOR:
         values = input->confidence;
+        break;
+    case DNS_ROUTER_PAIR:
+        values = input->probability;
         break;
     case DNS_ROUTER_EXPECTED:
         values = input->expected;

@@ -496,8 +496,7 @@ dns_status dns_classifier_install(const dns_classifier *c, const char *directory
     dns_named_tensor tensors[N_TENSORS];
     for (size_t i = 0; i < N_TENSORS; i++) {
         const dns_parameter *p = dns_parameters_at(c->parameters, i);
-        tensors[i] =
-            (dns_named_tensor){p->name, dns_tensor_f32(tensor(c, i), p->rank, p->shape)};
+        tensors[i] = (dns_named_tensor){p->name, dns_tensor_f32(tensor(c, i), p->rank, p->shape)};
     }
     DNS_TRY(write_json(&text, c, true));
     const dns_model_edit edit = {section_name, text, tensors, N_TENSORS};

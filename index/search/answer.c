@@ -83,7 +83,8 @@ static dns_status describe(dns_result *out, const struct dns_scored *s, const st
                         .coarse = s->coarse[r->row],
                         .fine = s->fine[r->row],
                         .expected = s->expected[r->row],
-                        .confidence = s->confidence != NULL ? s->confidence[r->row] : NAN};
+                        .confidence = s->confidence != NULL ? s->confidence[r->row] : NAN,
+                        .probability = s->probability != NULL ? s->probability[r->row] : NAN};
     dns_status status = dns_snapshot_meta(&meta, snapshot, r->id);
     dns_id_text(r->id, text);
     if (status == DNS_OK)

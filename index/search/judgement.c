@@ -16,6 +16,7 @@ dns_status dns_searcher_load_judges(dns_searcher *s)
         DNS_TRY(dns_selector_from_model(&s->selector, s->model));
         DNS_TRY(dns_selector_session_create(&s->selector_session, s->selector));
     }
+    DNS_TRY(dns_pair_judge_from_model(&s->pair, s->model));
 out:
     return status;
 }
@@ -23,6 +24,13 @@ out:
 bool dns_searcher_has_selector(const dns_searcher *s)
 {
     return s->selector != NULL;
+}
+
+bool dns_searcher_offers(const dns_searcher *s, dns_router router)
+{
+    if (router == DNS_ROUTER_PAIR)
+        return s->pair != NULL;
+    return s->selector != NULL || (router != DNS_ROUTER_SELECTOR && router != DNS_ROUTER_HYBRID);
 }
 
 /* The published networks were trained on one scale (spec/dns.md 1): a coarse network that is not a

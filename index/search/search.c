@@ -57,7 +57,7 @@ struct run {
     struct dns_coarse_ranking ranked;
     dns_router_options router;
     bool judged; /* by a selector */
-    float *expected, *confidence;
+    float *expected, *confidence, *probability;
     float *fine;      /* NaN: not compared */
     uint32_t *routed; /* [n_routed], the most promising first */
     size_t n_routed;
@@ -80,21 +80,23 @@ static dns_status need_record(const dns_record **out, const dns_query *query, dn
                                          dns_kind_name(kind));
 }
 
-/* The order that the budget is spent in. A router that needs a selector falls back to the coarse
- * order where the model asked for it and there is none. */
+/* The order that the budget is spent in. A router that needs a selector or a classifier of pairs
+ * falls back to the coarse order where the model asked for it and there is none. */
 static dns_status choose_router(struct run *run)
 {
     dns_router_options *router = &run->router;
     *router = run->o->model_router ? dns_searcher_model_router(run->s) : run->o->router;
     run->judged =
         dns_searcher_has_selector(run->s) && query_record(run->query, DNS_KIND_SELECTOR) != NULL;
-    if (run->judged ||
-        (router->router != DNS_ROUTER_SELECTOR && router->router != DNS_ROUTER_HYBRID))
+    const bool pair = router->router == DNS_ROUTER_PAIR;
+    const bool selector =
+        router->router == DNS_ROUTER_SELECTOR || router->router == DNS_ROUTER_HYBRID;
+    if ((run->judged || !selector) && (run->s->pair != NULL || !pair))
         return DNS_OK;
     if (!run->o->model_router)
-        return dns_status_set(DNS_ERR_UNSUPPORTED,
-                              "router '%s' needs a selector, which this index or model lacks",
-                              dns_router_name(router->router));
+        return dns_status_set(
+            DNS_ERR_UNSUPPORTED, "router '%s' needs a %s, which this index or model lacks",
+            dns_router_name(router->router), pair ? "classifier of pairs" : "selector");
     router->router = DNS_ROUTER_COARSE;
     return DNS_OK;
 }
@@ -132,6 +134,18 @@ out:
     return status;
 }
 
+/* What the classifier of pairs says, where it is asked. */
+static dns_status judge_pairs(struct run *run)
+{
+    if (run->router.router != DNS_ROUTER_PAIR)
+        return DNS_OK;
+    const size_t n = run->ranked.n;
+    dns_status status = dns_alloc(&run->probability, n, sizeof *run->probability);
+    return status != DNS_OK ? status
+                            : dns_pair_judge_run(run->probability, run->s->pair, run->snapshot,
+                                                 run->query, run->ranked.ids, n, run->s->pool);
+}
+
 /* What model and selector expect of each pair. */
 static dns_status judge(struct run *run)
 {
@@ -161,7 +175,8 @@ static dns_status route(struct run *run)
     const dns_router_input input = {.n = n,
                                     .coarse = run->ranked.scores,
                                     .confidence = run->confidence,
-                                    .expected = run->expected};
+                                    .expected = run->expected,
+                                    .probability = run->probability};
     if (run->n_routed > 0)
         DNS_TRY(dns_router_choose(run->routed, run->n_routed, &input, &run->router));
 out:
@@ -212,6 +227,7 @@ static dns_status run_stages(struct run *run)
     DNS_TRY(rank_coarse(run));
     double ranked = dns_seconds();
     DNS_TRY(judge(run));
+    DNS_TRY(judge_pairs(run));
     DNS_TRY(route(run));
     double routed = dns_seconds();
     DNS_TRY(rank_fine(run));
@@ -221,6 +237,7 @@ static dns_status run_stages(struct run *run)
                                       .expected = run->expected,
                                       .calibrated = dns_searcher_is_calibrated(run->s),
                                       .confidence = run->confidence,
+                                      .probability = run->probability,
                                       .fine = run->fine};
     DNS_TRY(dns_answer_fill(a, &scored, run->snapshot, run->query, run->o));
     a->open_seconds = opened - start + run->ranked.open_seconds;
@@ -245,6 +262,7 @@ dns_status dns_search(dns_answer **out, dns_searcher *searcher, const dns_query 
         dns_answer_free(run.answer);
     dns_free(run.routed);
     dns_free(run.fine);
+    dns_free(run.probability);
     dns_free(run.confidence);
     dns_free(run.expected);
     dns_coarse_ranking_free(&run.ranked);

@@ -109,6 +109,7 @@ void dns_searcher_close(dns_searcher *s)
     dns_selector_session_free(s->selector_session);
     dns_selector_free(s->selector);
     dns_calibration_free(s->calibration);
+    dns_pair_judge_free(s->pair);
     dns_free(s->networks);
     dns_free(s);
 }
@@ -168,6 +169,9 @@ dns_status dns_searcher_stored_query(dns_query *out, dns_searcher *s, const char
             DNS_TRY(dns_snapshot_get(&s->query_records[n++], s->query_snapshot, (dns_kind)kind,
                                      out->id, true));
     out->n_records = n;
+    dns_meta meta;
+    DNS_TRY(dns_snapshot_meta(&meta, s->query_snapshot, out->id));
+    out->duration = meta.duration;
 out:
     return status;
 }

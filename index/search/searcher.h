@@ -9,6 +9,7 @@
 #include "coarse_ann_open.h"
 #include "fine.h"
 #include "fine_cost.h"
+#include "pair_judge.h"
 
 struct dns_searcher {
     dns_store *store;
@@ -22,6 +23,7 @@ struct dns_searcher {
     dns_selector *selector;
     dns_selector_session *selector_session;
     dns_calibration *calibration;
+    dns_pair_judge *pair; /* NULL: the model has no classifier of pairs of its vectors */
     char *networks;
     /* At the state last searched; kept while the index does not change. */
     struct {

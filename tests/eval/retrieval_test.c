@@ -45,7 +45,11 @@ static void budgets_lead_from_coarse_to_fine(void **state)
     dns_retrieval *r;
     dns_retrieval_options options = DNS_RETRIEVAL_OPTIONS_INIT;
     draw(true);
+    for (size_t q = 0; q < QUERIES; q++)
+        queries[q].probability = fine[q]; /* knows it all */
     assert_ok(dns_retrieval_run(&r, queries, QUERIES, &options));
+    assert_true(map_of(r, DNS_RANKER_PAIR, 4) == 1.0);
+    assert_string_equal(dns_ranker_name(DNS_RANKER_PAIR), "pair");
     assert_int_equal(dns_retrieval_n_edits(r), 3);
     assert_string_equal(dns_retrieval_edit(r, 1), "blur");
     for (int ranker = 0; ranker < DNS_RANKER_COUNT; ranker++) {

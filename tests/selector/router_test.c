@@ -51,7 +51,9 @@ static const float coarse[] = {0.1f, 0.9f, 0.5f, 0.7f, 0.5f, 0.3f};
 static const float confidence[] = {0.9f, 0.2f, 0.8f, 0.2f, 0.8f, 0.95f};
 static const float expected[] = {0.4f, 0.8f, 0.6f, 0.7f, 0.6f, 0.2f};
 static const float deviation[] = {0.1f, 0, 0.3f, 0, 0.05f, 0.35f};
-static const dns_router_input input = {N_TARGETS, coarse, confidence, expected, deviation};
+static const float probability[] = {0.9f, 0.1f, 0.9f, 0, 1, 0.5f};
+static const dns_router_input input = {N_TARGETS, coarse,    confidence,
+                                       expected,  deviation, probability};
 
 static void assert_chosen(const dns_router_options *options, size_t k, const uint32_t *wanted)
 {
@@ -77,6 +79,8 @@ static void routers_take_the_best_by_their_measure(void **state)
     o.optimism = 1;
     assert_chosen(&o, 3, (uint32_t[]){2, 1, 3});
     assert_chosen(&o, 0, NULL);
+    o.router = DNS_ROUTER_PAIR;
+    assert_chosen(&o, 4, (uint32_t[]){4, 0, 2, 5});
 }
 
 static void random_routing_repeats_and_spreads(void **state)
@@ -106,8 +110,9 @@ static void bad_routing_is_refused(void **state)
     dns_router_input none = {.n = 2}, broken = {.n = 2, .coarse = nan};
     assert_status(dns_router_choose(chosen, 7, &input, &o), DNS_ERR_ARG);
     assert_status(dns_router_choose(chosen, 1, &broken, &o), DNS_ERR_RANGE);
-    static const dns_router routers[] = {DNS_ROUTER_COARSE, DNS_ROUTER_SELECTOR, DNS_ROUTER_HYBRID,
-                                         DNS_ROUTER_EXPECTED, (dns_router)77};
+    static const dns_router routers[] = {DNS_ROUTER_COARSE, DNS_ROUTER_SELECTOR,
+                                         DNS_ROUTER_HYBRID, DNS_ROUTER_EXPECTED,
+                                         DNS_ROUTER_PAIR,   (dns_router)77};
     for (size_t i = 0; i < sizeof routers / sizeof routers[0]; i++) {
         o.router = routers[i];
         assert_status(dns_router_choose(chosen, 1, &none, &o), DNS_ERR_ARG);
@@ -124,7 +129,7 @@ static void bad_routing_is_refused(void **state)
 static void router_names_go_both_ways(void **state)
 {
     (void)state;
-    for (dns_router r = DNS_ROUTER_RANDOM; r <= DNS_ROUTER_EXPECTED; r++) {
+    for (dns_router r = DNS_ROUTER_RANDOM; r <= DNS_ROUTER_PAIR; r++) {
         dns_router back = (dns_router)99;
         assert_true(dns_router_parse(&back, dns_router_name(r)));
         assert_int_equal(back, r);

@@ -19,7 +19,7 @@ struct settings {
 
 /* Scores of one query against all videos, in the order of the truth's ids. */
 struct scores {
-    float *coarse, *expected, *confidence, *fine;
+    float *coarse, *expected, *confidence, *probability, *fine;
 };
 
 struct work {
@@ -66,6 +66,7 @@ static void close_work(struct work *w)
         dns_free(w->scores[i].coarse);
         dns_free(w->scores[i].expected);
         dns_free(w->scores[i].confidence);
+        dns_free(w->scores[i].probability);
         dns_free(w->scores[i].fine);
     }
     dns_free(w->scores);
@@ -90,13 +91,17 @@ static dns_status compare(struct scores *out, struct work *w, const char *path)
     options.k = 0;
     options.budget = w->s->fine == DNS_FINE_NONE ? DNS_BUDGET_NONE : DNS_BUDGET_ALL;
     options.cancel = dns_interrupt_catch();
+    options.model_router = !dns_searcher_offers(w->searcher, DNS_ROUTER_PAIR);
+    options.router.router = DNS_ROUTER_PAIR; /* every pair is compared; it only tells its opinion */
     dns_store_settings settings = dns_searcher_query_settings(w->searcher);
     DNS_TRY(dns_embed_file(&embedding, w->session, path, options.cancel));
     DNS_TRY(dns_embed_records(records, &query.n_records, w->session, &embedding, &settings));
+    query.duration = embedding.duration;
     DNS_TRY(dns_search(&answer, w->searcher, &query, &options));
     DNS_TRY(dns_alloc(&out->coarse, w->n_videos, sizeof *out->coarse));
     DNS_TRY(dns_alloc(&out->expected, w->n_videos, sizeof *out->expected));
     DNS_TRY(dns_alloc(&out->confidence, w->n_videos, sizeof *out->confidence));
+    DNS_TRY(dns_alloc(&out->probability, w->n_videos, sizeof *out->probability));
     DNS_TRY(dns_alloc(&out->fine, w->n_videos, sizeof *out->fine));
     for (size_t i = 0; i < answer->n_results; i++) {
         const dns_result *r = &answer->results[i];
@@ -106,6 +111,7 @@ static dns_status compare(struct scores *out, struct work *w, const char *path)
         out->coarse[column] = r->coarse;
         out->expected[column] = r->expected;
         out->confidence[column] = r->confidence;
+        out->probability[column] = r->probability;
         out->fine[column] = isnan(r->fine) ? 2 * r->expected - 1 : r->fine;
     }
     w->coarse_seconds += answer->coarse_seconds + answer->route_seconds;
@@ -137,6 +143,8 @@ static dns_status take_query(struct work *w, size_t index)
         .coarse = scores->coarse,
         .expected = scores->expected,
         .confidence = w->n_videos > 0 && !isnan(scores->confidence[0]) ? scores->confidence : NULL,
+        .probability =
+            w->n_videos > 0 && !isnan(scores->probability[0]) ? scores->probability : NULL,
         .fine = scores->fine,
         .relevant = t->relevant,
         .excluded = t->excluded,

@@ -95,7 +95,7 @@ static void close_work(struct work *w)
     dns_store_close(w->store);
 }
 
-static dns_status embed(dns_record *records, size_t *n, struct work *w, const char *path)
+static dns_status embed(dns_query *query, dns_record *records, struct work *w, const char *path)
 {
     dns_status status = DNS_OK;
     dns_embedding embedding;
@@ -109,7 +109,8 @@ static dns_status embed(dns_record *records, size_t *n, struct work *w, const ch
     }
     dns_store_settings settings = dns_searcher_query_settings(w->searcher);
     DNS_TRY(dns_embed_file(&embedding, w->session, path, w->options.cancel));
-    DNS_TRY(dns_embed_records(records, n, w->session, &embedding, &settings));
+    DNS_TRY(dns_embed_records(records, &query->n_records, w->session, &embedding, &settings));
+    query->duration = embedding.duration;
 out:
     return status;
 }
@@ -142,7 +143,7 @@ static dns_status answer(struct work *w, const char *text)
     if (is_stored(w, text))
         DNS_TRY(dns_searcher_stored_query(&query, w->searcher, text));
     else
-        DNS_TRY(embed(records, &query.n_records, w, text));
+        DNS_TRY(embed(&query, records, w, text));
     double embedded = dns_seconds();
     DNS_TRY(dns_search(&found, w->searcher, &query, &w->options));
     dns_query_output_put(&w->output, text, found, query.stored ? 0 : embedded - start);
@@ -283,7 +284,7 @@ static const dns_option options[] = {
     {.name = "router",
      .kind = DNS_OPTION_CHOICE,
      .offset = AT(router),
-     .choices = "model|random|coarse|selector|hybrid|expected",
+     .choices = "model|random|coarse|selector|hybrid|expected|pair",
      .help = "who chooses them: the router that the model names, or another"},
     {.name = "fine",
      .kind = DNS_OPTION_CHOICE,

@@ -44,6 +44,8 @@ static void put_json(dns_query_output *o, const char *query, const dns_answer *a
         dns_json_put_string(w, "stage", stage_name(r));
         if (!isnan(r->confidence))
             dns_json_put_number(w, "confidence", (double)r->confidence, 6);
+        if (!isnan(r->probability))
+            dns_json_put_number(w, "probability", (double)r->probability, 6);
         dns_json_end_object(w);
     }
     dns_json_end_array(w);

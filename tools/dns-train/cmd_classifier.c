@@ -9,6 +9,7 @@
 #include "dnsel/labelled_csv.h"
 #include "dnsel/memory.h"
 #include "dnsel/method_comparison.h"
+#include "dnsel/pair_features.h"
 #include "terminal.h"
 
 enum { LEAST_STEPS = 1000, N_METHODS = 4, BOOTSTRAP = 1000 };
@@ -16,7 +17,7 @@ enum { LEAST_STEPS = 1000, N_METHODS = 4, BOOTSTRAP = 1000 };
 static const char *const methods[N_METHODS] = {"base", "self", "pfd", "cpfd"};
 
 struct settings {
-    const char *data, *unlabelled, *validation, *confidence, *out, *teacher, *report;
+    const char *data, *unlabelled, *validation, *confidence, *out, *teacher, *report, *install;
     int task, method, progress;
     double gamma, alpha, temperature;
     size_t folds, hidden, epochs, cross_validate, seeds, jobs;
@@ -319,6 +320,27 @@ static void print_text(const struct work *w)
         print_comparison(w);
 }
 
+/* Only what searches can make of its vectors goes into a model. */
+static dns_status install(const struct work *w)
+{
+    dns_status status = DNS_OK;
+    dns_model *model = NULL;
+    char made_for[33];
+    const dns_classifier_shape *shape = dns_classifier_shape_of(w->student);
+    if (shape->task != DNS_LABEL_PAIR || shape->dim != DNS_PAIR_FEATURES)
+        DNS_FAIL(DNS_ERR_ARG, "--install: only classifiers of pairs of an index are routers");
+    DNS_TRY(dns_model_open(&model, w->s->install));
+    const dns_digest digest = dns_model_digest(model);
+    dns_digest_text(&digest, made_for);
+    if (shape->origin != NULL && strcmp(shape->origin, made_for) != 0)
+        DNS_FAIL(DNS_ERR_MODEL, "%s is model %s, the rows were made with %s", w->s->install,
+                 made_for, shape->origin);
+    DNS_TRY(dns_classifier_install(w->student, w->s->install));
+out:
+    dns_model_close(model);
+    return status;
+}
+
 /* Everything is written at the end, so that an interrupted run leaves nothing behind. */
 static dns_status write_files(const struct work *w)
 {
@@ -327,6 +349,8 @@ static dns_status write_files(const struct work *w)
     dns_status status = DNS_OK;
     if (s->teacher != NULL && teacher == NULL)
         DNS_FAIL(DNS_ERR_ARG, "--teacher: no privileged features, so there is none");
+    if (s->install != NULL)
+        DNS_TRY(install(w));
     if (s->report != NULL)
         DNS_TRY(write_report(w));
     if (s->teacher != NULL)
@@ -458,6 +482,12 @@ static const dns_option options[] = {
     FILE_OPTION("out", out, "the classifier, .cpm"),
     FILE_OPTION("teacher", teacher, "keep the teacher here; nothing needs it"),
     FILE_OPTION("report", report, "write figures here, JSON"),
+    {.name = "install",
+     .kind = DNS_OPTION_STRING,
+     .offset = AT(install),
+     .value = "DIR",
+     .help = "put a classifier of pairs into this model directory, where dns-query --router pair "
+             "finds it"},
     {.name = "jobs",
      .letter = 'j',
      .kind = DNS_OPTION_COUNT,

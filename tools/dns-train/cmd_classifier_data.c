@@ -144,14 +144,17 @@ const dns_command dns_train_classifier_data = {
     .summary = "make rows for a classifier from an index and labels",
     .description =
         "Regular features are the coarse vector, the selector's scalar and the log duration. Every "
-        "video of the index gives a row, without a label where the table has none. Videos are named "
+        "video of the index gives a row, without a label where the table has none. Videos are "
+        "named "
         "by path, id or file name. The rows go to dns-train classifier.\n\n"
-        "With --task pair every row is a pair of videos, of which a search knows the coarse vectors, "
+        "With --task pair every row is a pair of videos, of which a search knows the coarse "
+        "vectors, "
         "scalars and durations. The classifier is a router (dns-train classifier --install, "
         "dns-query --router pair).",
-    .examples = "  dns-train classifier-data --index videos.dns --labels labels.tsv --out train.cpf\n"
-                "  dns-train classifier-data --task pair --index both.dns --labels edits/truth.csv "
-                "--out pairs.cpf\n",
+    .examples =
+        "  dns-train classifier-data --index videos.dns --labels labels.tsv --out train.cpf\n"
+        "  dns-train classifier-data --task pair --index both.dns --labels edits/truth.csv "
+        "--out pairs.cpf\n",
     .options = options,
     .settings_size = sizeof(struct settings),
     .defaults = &defaults,

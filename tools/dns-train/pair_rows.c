@@ -152,8 +152,7 @@ static dns_status take_copy(struct work *w, const struct truth *t, size_t row)
     w->mark[pair.query] = 1;
     for (size_t i = 0; i < dns_csv_rows(csv); i++) {
         const bool same = strcmp(dns_csv_field(csv, i, t->query), query) == 0;
-        const bool scene =
-            *group != '\0' && strcmp(dns_csv_field(csv, i, t->group), group) == 0;
+        const bool scene = *group != '\0' && strcmp(dns_csv_field(csv, i, t->group), group) == 0;
         if (same)
             DNS_TRY(mark_excluded(w, dns_csv_field(csv, i, t->exclude)));
         pair.target = t->originals[i];
@@ -174,15 +173,14 @@ static dns_status read_truth(struct work *w, struct truth *t)
     const size_t n = dns_csv_rows(w->csv);
     DNS_TRY(dns_alloc(&t->originals, n, sizeof *t->originals));
     for (size_t i = 0; i < n; i++) {
-        DNS_TRY(
-            row_maker_find(&t->originals[i], w->m, i, dns_csv_field(w->csv, i, t->original)));
+        DNS_TRY(row_maker_find(&t->originals[i], w->m, i, dns_csv_field(w->csv, i, t->original)));
         w->original[t->originals[i]] = 1;
     }
     for (size_t i = 0; i < n; i++) {
         bool first = true;
         for (size_t j = 0; j < i && first; j++)
-            first = strcmp(dns_csv_field(w->csv, j, t->query),
-                           dns_csv_field(w->csv, i, t->query)) != 0;
+            first =
+                strcmp(dns_csv_field(w->csv, j, t->query), dns_csv_field(w->csv, i, t->query)) != 0;
         if (first)
             DNS_TRY(take_copy(w, t, i));
     }
@@ -205,8 +203,7 @@ static dns_status read_pairs(struct work *w)
         truth.group = dns_csv_column(w->csv, "scene_group");
     if (truth.query != SIZE_MAX && truth.original != SIZE_MAX)
         DNS_TRY(read_truth(w, &truth));
-    else if (video != SIZE_MAX && other != SIZE_MAX &&
-             dns_csv_column(w->csv, "label") != SIZE_MAX)
+    else if (video != SIZE_MAX && other != SIZE_MAX && dns_csv_column(w->csv, "label") != SIZE_MAX)
         DNS_TRY(read_labelled(w, video, other));
     else
         DNS_FAIL(DNS_ERR_FORMAT,
@@ -217,7 +214,8 @@ static dns_status read_pairs(struct work *w)
     for (size_t i = 0; m->n_pool > 0 && i < m->n_ids; i++) {
         memset(w->mark, 0, m->n_ids);
         w->mark[i] = 1;
-        DNS_TRY(draw_pairs(w, (struct pair){.query = i, .label = NO_LABEL, .group = -1}, m->n_pool));
+        DNS_TRY(
+            draw_pairs(w, (struct pair){.query = i, .label = NO_LABEL, .group = -1}, m->n_pool));
     }
 out:
     return status;
@@ -251,8 +249,7 @@ static dns_status fill_privileged(struct work *w, dns_row_slot slot, const struc
     const float fine = query->fine[pair->target];
     if (!query->found || !isfinite(fine))
         return DNS_OK;
-    DNS_TRY(
-        dns_stored_regions(&regions, shape, &found, w->m->snapshot, w->m->ids[pair->target]));
+    DNS_TRY(dns_stored_regions(&regions, shape, &found, w->m->snapshot, w->m->ids[pair->target]));
     if (found) {
         DNS_TRY(dns_align_regions(&alignment, query->regions, query->shape, regions, shape,
                                   DNS_REGIONS_CHAMFER));

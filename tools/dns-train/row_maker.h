@@ -40,8 +40,8 @@ DNS_MUST_CHECK dns_status row_maker_open_model(struct row_maker *m);
 DNS_MUST_CHECK dns_status row_maker_find(size_t *place, const struct row_maker *m, size_t row,
                                          const char *name);
 
-/* fine [n_ids] = similarities of one stored video with all, NaN where there is none; all NaN when it
- * has no record of the searcher's kind itself. */
+/* fine [n_ids] = similarities of one stored video with all, NaN where there is none; all NaN when
+ * it has no record of the searcher's kind itself. */
 DNS_MUST_CHECK dns_status row_maker_compare(float *fine, const struct row_maker *m,
                                             dns_searcher *searcher, size_t place);
 

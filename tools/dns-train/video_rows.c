@@ -55,9 +55,7 @@ static void choose_anchors(struct work *w)
     for (size_t i = 0; i < m->n_ids; i++)
         free_ += w->label_rows[i] == SIZE_MAX;
     const size_t half = (free_ + 1) / 2; /* the others stay rows */
-    const size_t n = !m->wanted[2] && !m->wanted[3] ? 0
-                     : m->n_anchors < half          ? m->n_anchors
-                                                    : half;
+    const size_t n = !m->wanted[2] && !m->wanted[3] ? 0 : m->n_anchors < half ? m->n_anchors : half;
     for (size_t i = 0; i < m->n_ids && n > 0; i++) {
         if (w->label_rows[i] != SIZE_MAX)
             continue;
@@ -200,8 +198,7 @@ static dns_status fill_privileged(struct work *w, dns_row_slot slot, size_t plac
     size_t shape[3];
     bool found = false;
     if (wanted[1] || wanted[3]) {
-        DNS_TRY(
-            dns_stored_regions(&regions, shape, &found, w->m->snapshot, w->m->ids[place]));
+        DNS_TRY(dns_stored_regions(&regions, shape, &found, w->m->snapshot, w->m->ids[place]));
         w->m->n_without_regions += !found;
     }
     if (wanted[1]) {

@@ -2,8 +2,8 @@
  * Rows to learn from or to test on, as a table that anybody can write (dnsel/labelled_rows.h):
  * columns x0, x1, ... are regular features; p1_0, p1_1, ... p2_0, ... privileged blocks (1 to 64),
  * where a block of empty fields is missing; `label` is a name, for tags names with | between, for
- * pairs 0 or 1, and empty for a row without label; rows of one `group` (or `scene_group`), any text,
- * are never on both sides of a fold. Other columns are not read.
+ * pairs 0 or 1, and empty for a row without label; rows of one `group` (or `scene_group`), any
+ * text, are never on both sides of a fold. Other columns are not read.
  */
 #ifndef DNSEL_LABELLED_CSV_H
 #define DNSEL_LABELLED_CSV_H

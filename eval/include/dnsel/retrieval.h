@@ -24,7 +24,9 @@ typedef struct dns_retrieval_query {
     const float
         *expected; /* what the coarse score lets one expect, on the scale of fine / 2 + 1/2 */
     const float *confidence; /* selector; NULL without one */
-    const float *fine;       /* in [-1, 1] */
+    const float
+        *probability;  /* of a near-duplicate, from a classifier of pairs; NULL without one */
+    const float *fine; /* in [-1, 1] */
     const bool *relevant;
     const bool *excluded; /* takes no rank; NULL: none */
     size_t n_relevant;    /* also counts relevant videos that are not among the n */
@@ -39,6 +41,7 @@ typedef enum dns_ranker {
     DNS_RANKER_SELECTOR,
     DNS_RANKER_HYBRID,
     DNS_RANKER_EXPECTED,
+    DNS_RANKER_PAIR,
     DNS_RANKER_ORACLE_FINE,       /* largest fine score: the ceiling of routers without labels */
     DNS_RANKER_ORACLE_DIFFERENCE, /* largest |fine / 2 + 1/2 - expected|: what the selector is
                                      trained for */
@@ -80,7 +83,8 @@ typedef struct dns_retrieval_figures {
 typedef struct dns_retrieval dns_retrieval;
 
 /* Computes everything. Errors: DNS_ERR_ARG without queries or relevant videos; DNS_ERR_RANGE for a
- * NaN. Rankers that need a confidence are left out when a query has none. */
+ * NaN. Rankers that need a confidence or a probability are left out when a query has none.
+ */
 DNS_API DNS_MUST_CHECK dns_status dns_retrieval_run(dns_retrieval **out,
                                                     const dns_retrieval_query *queries,
                                                     size_t n_queries,

@@ -22,8 +22,10 @@ typedef enum dns_router {
     DNS_ROUTER_SELECTOR, /* largest confidence that the coarse score is wrong: published DnS (spec
                             8) */
     DNS_ROUTER_HYBRID,   /* largest confidence among the best `hybrid_share` by coarse score */
-    DNS_ROUTER_EXPECTED  /* largest expected fine score + optimism * its deviation (upper confidence
+    DNS_ROUTER_EXPECTED, /* largest expected fine score + optimism * its deviation (upper confidence
                             bound) */
+    DNS_ROUTER_PAIR      /* largest probability of being near-duplicates, from coarse data alone: a
+                            classifier of pairs (spec/cpfd.md 2.2) */
 } dns_router;
 
 typedef struct dns_router_options {
@@ -41,10 +43,11 @@ typedef struct dns_router_options {
 /* What is known of the n pairs, each array [n]; those that a router does not read may be NULL. */
 typedef struct dns_router_input {
     size_t n;
-    const float *coarse;     /* coarse, hybrid */
-    const float *confidence; /* selector, hybrid: dns_selector_confidence */
-    const float *expected;   /* expected: dns_calibration_map */
-    const float *deviation;  /* expected, when optimism is not 0 */
+    const float *coarse;      /* coarse, hybrid */
+    const float *confidence;  /* selector, hybrid: dns_selector_confidence */
+    const float *expected;    /* expected: dns_calibration_map */
+    const float *deviation;   /* expected, when optimism is not 0 */
+    const float *probability; /* pair */
 } dns_router_input;
 
 /* chosen[0..k-1] = the k targets to be scored, the most promising first; equal ones in order of
@@ -56,8 +59,8 @@ DNS_API DNS_MUST_CHECK dns_status dns_router_choose(uint32_t *chosen, size_t k,
                                                     const dns_router_input *input,
                                                     const dns_router_options *options);
 
-/* "random", "coarse", "selector", "hybrid", "expected"; NULL for another value. And back: false
- * when unknown. */
+/* "random", "coarse", "selector", "hybrid", "expected", "pair"; NULL for another value. And back:
+ * false when unknown. */
 DNS_API const char *dns_router_name(dns_router router);
 DNS_API bool dns_router_parse(dns_router *router, const char *text);
 

@@ -75,9 +75,9 @@ DNS_API DNS_MUST_CHECK dns_status dns_classifier_open(dns_classifier **out, cons
 DNS_API DNS_MUST_CHECK dns_status dns_classifier_save(const dns_classifier *classifier,
                                                       const char *path);
 
-/* The same as the section "classifier" of a model, which does not count for the model's digest: what
- * was indexed with it stays valid. Errors: DNS_ERR_UNSUPPORTED when the model has none, otherwise
- * those of dns_classifier_open and of dns_model_edit_apply. */
+/* The same as the section "classifier" of a model, which does not count for the model's digest:
+ * what was indexed with it stays valid. Errors: DNS_ERR_UNSUPPORTED when the model has none,
+ * otherwise those of dns_classifier_open and of dns_model_edit_apply. */
 DNS_API DNS_MUST_CHECK dns_status dns_classifier_from_model(dns_classifier **out,
                                                             const dns_model *model);
 DNS_API DNS_MUST_CHECK dns_status dns_classifier_install(const dns_classifier *classifier,

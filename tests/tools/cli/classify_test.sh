@@ -42,6 +42,36 @@ want 10 dns-query classify --model m.cpm --index absent
 want 2 dns-query classify --model m.cpm --index v.dns nothing-of-this-name
 want 12 dns-query classify --model names --index v.dns
 
+# Pairs: from videos and copies of them to a router.
+cp videos/frog.webm videos/frog.copy.webm
+ffmpeg -v error -y -i videos/birds.mp4 -vf hue=h=90 videos/birds.hue.mp4 </dev/null
+dns-index build both.dns videos --quiet >/dev/null 2>&1
+printf 'query,original,scene_group,exclude\n%s\n%s\n' frog.copy.webm,frog.webm,g1,birds birds.hue,birds.mp4,, >truth.csv
+want 0 dns-train classifier-data --task pair --index both.dns --labels truth.csv --pool 3 --out pairs.cpf
+says "2 duplicates"
+printf 'video,other,label\nfrog.copy.webm,frog.webm,1\nfrog.webm,birds.mp4,0\nbirds.hue,birds.mp4,duplicate\nfrog.webm,birds.hue,\n' >named.csv
+want 0 dns-train classifier-data --task pair --index both.dns --labels named.csv --out named.cpf
+says "4 pairs of 20 features, 7 privileged; 2 duplicates, 1 without label"
+cp -r "$CLIPS/../../../models/default" model
+digest=$(dns-model info model --json | grep -o '"digest": "[^"]*"' | head -1)
+want 0 dns-train classifier --data pairs.cpf --folds 2 --hidden 4 --epochs 50 --out pair.cpm --install model
+check "the model is the same" test "$digest" = "$(dns-model info model --json | grep -o '"digest": "[^"]*"' | head -1)"
+want 0 dns-query both.dns videos/birds.mp4 --model model --router pair --rerank 2 --json
+says '"router": "pair"'
+says '"probability"'
+want 2 dns-query both.dns videos/birds.mp4 --router pair
+says "needs a classifier of pairs"
+want 12 dns-query classify --model pair.cpm --index both.dns
+says "classifies pairs, not videos"
+want 2 dns-train classifier --data named.cpf --folds 4 --out no.cpf
+printf 'video,other,label\nfrog.webm,frog.webm,1\n' >same.csv
+want 2 dns-train classifier-data --task pair --index both.dns --labels same.csv --out no.cpf
+says "no pair with itself"
+printf 'query,original\nfrog.copy,toad.webm\n' >toad.csv
+want 2 dns-train classifier-data --task pair --index both.dns --labels toad.csv --out no.cpf
+says "row 1: no video 'toad.webm'"
+want 12 dns-train classifier-data --task pair --index both.dns --labels names --out no.cpf
+
 printf 'video\tlabel\nnothing-of-this-name\tcat\n' >unknown.tsv
 want 2 dns-train classifier-data --index v.dns --labels unknown.tsv --out no.cpf
 says "no video 'nothing-of-this-name'"

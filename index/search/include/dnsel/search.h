@@ -66,6 +66,10 @@ DNS_API bool dns_searcher_is_calibrated(const dns_searcher *searcher);
 DNS_API double dns_searcher_threshold(const dns_searcher *searcher);
 /* The router that the model names. */
 DNS_API dns_router_options dns_searcher_model_router(const dns_searcher *searcher);
+/* Whether this router can be asked for: what it reads is in index and model. PAIR needs a
+ * classifier of pairs in the section "classifier" of the model, learnt from vectors of this model.
+ */
+DNS_API bool dns_searcher_offers(const dns_searcher *searcher, dns_router router);
 /* *share = the smallest share of videos to compare finely (DNS_BUDGET_SHARE) with which the
  * expected loss of a query is at most max_loss: conformal risk control (dns_budget_conformal) over
  * the section "calibration" of the model: tensors "budget.loss" [queries, levels] and
@@ -137,6 +141,8 @@ typedef struct dns_result {
     float fine;   /* in [-1, 1]; NaN when not compared */
     float expected;   /* score to expect from the coarse score alone, on the scale of `score` */
     float confidence; /* that the coarse score alone is wrong (selector); NaN without a selector */
+    float
+        probability; /* of a near-duplicate from coarse data alone; NaN unless the router is PAIR */
 } dns_result;
 
 typedef struct dns_answer {
@@ -163,6 +169,7 @@ typedef struct dns_query {
     size_t n_records;
     bool stored; /* it is the video `id` of the index */
     uint64_t id;
+    double duration; /* seconds, of dns_embedding or the stored video; read by router PAIR */
 } dns_query;
 
 /* Errors: DNS_ERR_ARG (a needed kind is missing), DNS_ERR_SHAPE, DNS_ERR_CORRUPT (names the video),
