@@ -9,13 +9,16 @@
 #include "dnsel/file.h"
 #include "dnsel/json.h"
 #include "dnsel/memory.h"
+#include "terminal.h"
 
-/* The file of --resume: a line that says what it belongs to, then a line for each id that is done,
- * in the order of the run. A line that the last run did not finish counts for nothing. */
+/* The file of --resume: a line that says what it belongs to, then for each video that is done, in
+ * the order of the run, a line "id id score" for each pair and then one with its id alone. What a
+ * run left unfinished, before the empty line of the next, counts for nothing. */
 struct progress {
     FILE *stream;
     uint64_t *done; /* ascending */
     size_t n, capacity;
+    dns_pair_list pairs;
 };
 
 static int by_id(const void *a, const void *b)
@@ -42,18 +45,25 @@ static dns_status read_done(struct progress *p, const char *path, const char *he
     if (size > 0 && strncmp(text, heading, strlen(heading)) != 0)
         status = dns_status_set(DNS_ERR_FORMAT,
                                 "%s: not the progress of this index with this --min-score", path);
+    size_t n_sure = 0; /* pairs of videos that are done */
     for (; status == DNS_OK && (end = strchr(line, '\n')) != NULL; line = end + 1) {
-        char id[17] = "";
-        uint64_t value;
-        if (end - line != 16)
-            continue;
-        memcpy(id, line, 16);
-        if (!dns_id_parse(&value, id))
-            continue;
-        status = dns_reserve(&p->done, &p->capacity, p->n + 1, sizeof *p->done);
-        if (status == DNS_OK)
-            p->done[p->n++] = value;
+        char words[2][17] = {""};
+        uint64_t a, b;
+        float score;
+        int used = 0;
+        if (end == line)
+            p->pairs.n = n_sure;
+        if (sscanf(line, "%16[0-9a-f] %16[0-9a-f] %f%n", words[0], words[1], &score, &used) == 3 &&
+            line + used == end && dns_id_parse(&a, words[0]) && dns_id_parse(&b, words[1])) {
+            status = dns_pair_list_add(&p->pairs, a, b, score);
+        } else if (end - line == 16 && dns_id_parse(&a, words[0])) {
+            n_sure = p->pairs.n;
+            status = dns_reserve(&p->done, &p->capacity, p->n + 1, sizeof *p->done);
+            if (status == DNS_OK)
+                p->done[p->n++] = a;
+        }
     }
+    p->pairs.n = n_sure;
     if (p->n > 1)
         qsort(p->done, p->n, sizeof *p->done, by_id);
     dns_free(text);
@@ -67,7 +77,7 @@ static dns_status open_progress(struct progress *p, const dns_all_pairs *all)
         return DNS_OK;
     dns_digest digest = dns_store_identity(all->store);
     dns_digest_text(&digest, identity);
-    snprintf(heading, sizeof heading, "dnsel.all/1 %s %g\n", identity, all->min_score);
+    snprintf(heading, sizeof heading, "dnsel.all/2 %s %g\n", identity, all->min_score);
     dns_status status = read_done(p, all->resume, heading);
     if (status != DNS_OK)
         return status;
@@ -80,14 +90,19 @@ static dns_status open_progress(struct progress *p, const dns_all_pairs *all)
     return DNS_OK;
 }
 
-static dns_status note_done(struct progress *p, const dns_all_pairs *all, uint64_t id)
+/* The pairs from `first` on are those of the video. */
+static dns_status note_done(struct progress *p, const dns_all_pairs *all, uint64_t id, size_t first)
 {
-    char text[17];
+    char text[17], other[17];
     if (fflush(stdout) != 0)
         return dns_status_set_errno("standard output");
     if (p->stream == NULL)
         return DNS_OK;
     dns_id_text(id, text);
+    for (size_t i = first; i < p->pairs.n; i++) {
+        dns_id_text(p->pairs.items[i].b, other);
+        fprintf(p->stream, "%s %s %.9g\n", text, other, (double)p->pairs.items[i].score);
+    }
     if (fprintf(p->stream, "%s\n", text) < 0 || fflush(p->stream) != 0)
         return dns_status_set_errno("%s", all->resume);
     return DNS_OK;
@@ -140,7 +155,7 @@ static void put_text(const dns_all_pairs *all, const char *name, const char *pat
     }
 }
 
-static dns_status put_group(dns_all_pairs *all, uint64_t id, const dns_answer *answer)
+static dns_status put_duplicates(dns_all_pairs *all, uint64_t id, const dns_answer *answer)
 {
     dns_snapshot *snapshot;
     dns_meta meta;
@@ -148,24 +163,23 @@ static dns_status put_group(dns_all_pairs *all, uint64_t id, const dns_answer *a
     size_t n = 0;
     for (size_t i = 0; i < answer->n_results; i++)
         n += counts(all, &answer->results[i]);
-    if (n == 0)
+    all->n_pairs += n;
+    if (n == 0 || all->groups)
         return DNS_OK;
     dns_status status = dns_snapshot_open(&snapshot, all->store);
     if (status != DNS_OK)
         return status;
     status = dns_snapshot_meta(&meta, snapshot, id);
     dns_id_text(id, text);
-    if (status == DNS_OK) {
+    if (status == DNS_OK)
         (all->ndjson ? put_ndjson : put_text)(all, meta.imported ? meta.name : text, meta.path,
                                               answer);
-        all->n_pairs += n;
-    }
     dns_snapshot_close(snapshot);
     return status;
 }
 
 /* One video against those of higher id. */
-static dns_status compare(dns_all_pairs *all, uint64_t id)
+static dns_status compare(dns_all_pairs *all, dns_pair_list *pairs, uint64_t id)
 {
     char text[17];
     dns_query query;
@@ -178,7 +192,10 @@ static dns_status compare(dns_all_pairs *all, uint64_t id)
     if (status == DNS_OK)
         status = dns_search(&answer, all->searcher, &query, &all->options);
     if (status == DNS_OK)
-        status = put_group(all, id, answer);
+        status = put_duplicates(all, id, answer);
+    for (size_t i = 0; status == DNS_OK && i < answer->n_results; i++)
+        if (counts(all, &answer->results[i]))
+            status = dns_pair_list_add(pairs, id, answer->results[i].id, answer->results[i].score);
     dns_answer_free(answer);
     return status == DNS_ERR_NOTFOUND ? DNS_OK : status;
 }
@@ -190,6 +207,8 @@ dns_status dns_all_pairs_run(dns_all_pairs *all)
     dns_snapshot *snapshot = NULL;
     uint64_t *ids = NULL;
     size_t n;
+    dns_terminal terminal = dns_terminal_open(DNS_PROGRESS_AUTO, all->invocation->quiet);
+    const dns_progress shown = dns_terminal_progress(&terminal);
     all->options.k = 0;
     all->options.min_score = all->min_score;
     DNS_TRY(open_progress(&progress, all));
@@ -202,21 +221,31 @@ dns_status dns_all_pairs_run(dns_all_pairs *all)
             continue;
         if (dns_cancelled(all->options.cancel))
             DNS_FAIL(DNS_ERR_CANCELLED, "interrupted after %zu of %zu videos", i, n);
-        status = compare(all, ids[i]);
+        if (shown.report != NULL && all->groups)
+            shown.report(shown.payload, i, n, "videos");
+        size_t first = progress.pairs.n;
+        status = compare(all, &progress.pairs, ids[i]);
         if (status == DNS_ERR_CANCELLED || status == DNS_ERR_NOMEM)
             goto out;
         if (status == DNS_OK) {
-            DNS_TRY(note_done(&progress, all, ids[i]));
+            DNS_TRY(note_done(&progress, all, ids[i], first));
+            if (!all->groups)
+                progress.pairs.n = 0;
             continue;
         }
         dns_complain(all->invocation, "%s", dns_status_message());
+        progress.pairs.n = first;
         all->n_failed++;
         status = DNS_OK;
     }
+    dns_terminal_close(&terminal);
+    if (all->groups)
+        DNS_TRY(dns_groups_print(&all->n_groups, &progress.pairs, all->store, all->groups_format));
 out:
     if (progress.stream != NULL && fclose(progress.stream) != 0 && status == DNS_OK)
         status = dns_status_set_errno("%s", all->resume);
     dns_free(progress.done);
+    dns_free(progress.pairs.items);
     dns_free(ids);
     dns_snapshot_close(snapshot);
     return status;

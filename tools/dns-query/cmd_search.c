@@ -19,7 +19,8 @@ struct settings {
     size_t k, jobs;
     int fine, router, scan, comparator;
     double min_score, max_ms, max_seconds, max_loss;
-    bool all, json, ndjson, csv, null, exclude_self, exhaustive, asymmetric;
+    dns_string_list queries_from;
+    bool all, groups, surplus, json, ndjson, csv, null, exclude_self, exhaustive, asymmetric;
 };
 
 /* Everything that answers queries. */
@@ -168,19 +169,28 @@ static dns_status handle(struct work *w, const char *text)
     return DNS_OK;
 }
 
-static dns_status handle_list(struct work *w)
+/* The names in a file, or "-". */
+static dns_status handle_list(struct work *w, const char *source)
 {
     char *line = NULL;
     size_t capacity = 0;
     dns_status status = DNS_OK;
+    bool standard = strcmp(source, "-") == 0;
+    FILE *stream = standard ? stdin : fopen(source, "rbe");
+    if (stream == NULL)
+        return dns_status_set_errno("%s", source);
     for (ssize_t n; status == DNS_OK &&
-                    (n = getdelim(&line, &capacity, w->s->null ? '\0' : '\n', stdin)) > 0;) {
-        if (line[n - 1] == '\n' || line[n - 1] == '\0')
+                    (n = getdelim(&line, &capacity, w->s->null ? '\0' : '\n', stream)) > 0;) {
+        if (line[n - 1] == (w->s->null ? '\0' : '\n'))
             line[n - 1] = '\0';
         if (line[0] != '\0')
             status = handle(w, line);
     }
+    if (status == DNS_OK && ferror(stream))
+        status = dns_status_set_errno("%s", source);
     free(line);
+    if (!standard)
+        fclose(stream);
     return status;
 }
 
@@ -195,7 +205,14 @@ static int exit_code(const struct work *w)
     return w->n_found > 0 ? DNS_EXIT_OK : DNS_EXIT_NONE;
 }
 
-/* --all: exit code as for queries, "found" being a pair. */
+static dns_groups_format groups_format(const struct settings *s)
+{
+    if (s->surplus)
+        return s->null ? DNS_GROUPS_SURPLUS_NULL : DNS_GROUPS_SURPLUS;
+    return s->ndjson ? DNS_GROUPS_NDJSON : s->csv ? DNS_GROUPS_CSV : DNS_GROUPS_TEXT;
+}
+
+/* --all: exit code as for queries, "found" being a pair or a group. */
 static dns_status answer_all(int *code, struct work *w)
 {
     const struct settings *s = w->s;
@@ -206,9 +223,12 @@ static dns_status answer_all(int *code, struct work *w)
                          .min_score = isinf(s->min_score) ? dns_searcher_threshold(w->searcher)
                                                           : s->min_score,
                          .ndjson = s->ndjson,
+                         .groups = s->groups,
+                         .groups_format = groups_format(s),
                          .resume = s->resume};
     dns_status status = dns_all_pairs_run(&all);
-    *code = all.n_failed > 0 ? DNS_EXIT_PARTIAL : all.n_pairs > 0 ? DNS_EXIT_OK : DNS_EXIT_NONE;
+    size_t n_found = s->groups ? all.n_groups : all.n_pairs;
+    *code = all.n_failed > 0 ? DNS_EXIT_PARTIAL : n_found > 0 ? DNS_EXIT_OK : DNS_EXIT_NONE;
     return status;
 }
 
@@ -216,12 +236,15 @@ static dns_status answer_all(int *code, struct work *w)
 static const char *mistake(const dns_invocation *invocation)
 {
     const struct settings *s = invocation->settings;
-    if (!s->all && invocation->n_operands < 2)
-        return "give a video to look for, or --all";
-    if (s->all && invocation->n_operands > 1)
+    if (!s->all && invocation->n_operands < 2 && s->queries_from.n == 0)
+        return "give a video to look for, --queries-from or --all";
+    if (s->all && (invocation->n_operands > 1 || s->queries_from.n > 0))
         return "--all takes an index and no video";
-    if (s->all && (s->json || s->csv))
-        return "--all streams text or --ndjson";
+    if (s->all && (s->json || (s->csv && !s->groups)))
+        return s->groups ? "--groups writes text, --csv or --ndjson"
+                         : "--all streams text or --ndjson";
+    if ((s->groups && !s->all) || (s->surplus && !s->groups))
+        return s->surplus ? "--surplus goes with --all --groups" : "--groups goes with --all";
     if (!s->all && s->resume != NULL)
         return "--resume goes with --all";
     return NULL;
@@ -252,8 +275,10 @@ static int run(const dns_invocation *invocation)
     }
     dns_query_output_begin(&w.output);
     for (size_t i = 1; i < invocation->n_operands && status == DNS_OK; i++)
-        status = strcmp(invocation->operands[i], "-") == 0 ? handle_list(&w)
+        status = strcmp(invocation->operands[i], "-") == 0 ? handle_list(&w, "-")
                                                            : handle(&w, invocation->operands[i]);
+    for (size_t i = 0; i < w.s->queries_from.n && status == DNS_OK; i++)
+        status = handle_list(&w, w.s->queries_from.items[i]);
     dns_status ended = dns_query_output_end(&w.output);
     if (status == DNS_OK)
         status = ended;
@@ -334,13 +359,30 @@ static const dns_option options[] = {
     {.name = "all",
      .kind = DNS_OPTION_FLAG,
      .offset = AT(all),
-     .help = "every video of the index against the rest: groups of near-duplicates, each pair "
+     .help = "every video of the index against the rest: the near-duplicates of each, every pair "
              "once"},
+    {.name = "groups",
+     .kind = DNS_OPTION_FLAG,
+     .offset = AT(groups),
+     .help = "with --all: when all are compared, sets of near-duplicates that are connected, and "
+             "which one of each to keep"},
+    {.name = "surplus",
+     .kind = DNS_OPTION_FLAG,
+     .offset = AT(surplus),
+     .help = "with --groups: only the paths of the others, one a line (with --null each ending "
+             "with a NUL byte); nothing is deleted"},
     {.name = "resume",
      .kind = DNS_OPTION_STRING,
      .offset = AT(resume),
      .value = "FILE",
-     .help = "with --all: note in FILE which videos are done, and go on after those noted there"},
+     .help = "with --all: note in FILE which videos are done and what was found, and go on after "
+             "those noted there"},
+    {.name = "queries-from",
+     .letter = 'f',
+     .kind = DNS_OPTION_LIST,
+     .offset = AT(queries_from),
+     .value = "FILE",
+     .help = "also ask for the videos named in FILE, one a line; - is standard input"},
     {.name = "exclude-self",
      .kind = DNS_OPTION_FLAG,
      .offset = AT(exclude_self),
@@ -355,7 +397,7 @@ static const dns_option options[] = {
      .letter = '0',
      .kind = DNS_OPTION_FLAG,
      .offset = AT(null),
-     .help = "names on standard input end with a NUL byte instead of a new line"},
+     .help = "names in lists end with a NUL byte instead of a new line"},
     {.name = "jobs",
      .letter = 'j',
      .kind = DNS_OPTION_COUNT,
@@ -392,7 +434,8 @@ const dns_command dns_query_search = {
     .examples = "  dns-query films.dns clip.mp4\n"
                 "  dns-query films.dns clip.mp4 -k 3 --rerank 5% --ndjson\n"
                 "  ls *.mp4 | dns-query films.dns - --csv\n"
-                "  dns-query films.dns --all --ndjson --resume films.done > pairs.ndjson\n",
+                "  dns-query films.dns --all --ndjson --resume films.done > pairs.ndjson\n"
+                "  dns-query films.dns --all --groups --csv --resume films.done > groups.csv\n",
     .options = options,
     .settings_size = sizeof(struct settings),
     .defaults = &defaults,

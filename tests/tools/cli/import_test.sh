@@ -50,6 +50,43 @@ says '"duplicates":[{"id":"'
 says '"score":1'
 check "each pair once" test "$(grep -c schema "$work/out")" = 1
 check "all are done" test "$(grep -cE '^[0-9a-f]{16}$' done)" = 3
+check "the pair is noted" test "$(grep -cE '^[0-9a-f]{16} [0-9a-f]{16} ' done)" = 1
+
+# Sets of them, also from what an earlier run found; which to keep, and what is over.
+want 0 dns-query d.dns --all --groups --min-score 0.99 --resume done
+says "group 1: 2 videos"
+says "keep"
+cp "$work/out" groups
+want 0 dns-query d.dns --all --groups --min-score 0.99
+check "the same without it" diff groups "$work/out"
+want 0 dns-query d.dns --all --groups --csv --min-score 0.99
+says "group,keep,score,direct,id,path,bytes,duration_s,width,height,damaged"
+check "one to keep" test "$(grep -c '^1,yes,,,' "$work/out")" = 1
+check "one beside it" test "$(grep -cE '^1,no,[01][0-9.]*,yes,' "$work/out")" = 1
+want 0 dns-query d.dns --all --groups --ndjson --min-score 0.99
+says '{"schema":"dnsel.group/1","group":1,"surplus_bytes":'
+want 0 dns-query d.dns --all --groups --surplus --min-score 0.99
+check "one name" test "$(wc -l <"$work/out")" = 1
+want 0 dns-query d.dns --all --groups --surplus --null --min-score 0.99
+check "it ends with NUL" test "$(tail -c 1 "$work/out" | od -An -tx1 | tr -d ' ')" = 00
+want 1 dns-query d.dns --all --groups --min-score 1.1
+want 2 dns-query d.dns --groups vid_a
+want 2 dns-query d.dns --all --surplus
+want 2 dns-query d.dns --all --csv
+{ echo ffffffffffffffff 0000000000000000 1; printf 'ffffffffffffffff 00'; } >>done
+want 0 dns-query d.dns --all --groups --min-score 0.99 --resume done
+check "what was not finished counts for nothing" diff groups "$work/out"
+
+# Lists of queries.
+printf 'vid_a\n\nnobody\n1/1_1_Y\n' >list
+want 3 dns-query i.dns --queries-from list --ndjson
+check "two answers" test "$(wc -l <"$work/out")" = 2
+tr '\n' '\0' <list >list0
+want 3 dns-query i.dns vid_a -f list0 -0 --csv
+check "three answers" test "$(grep -c ',1,' "$work/out")" -ge 3
+want 0 bash -c "echo vid_a | dns-query i.dns --queries-from - --ndjson"
+want 2 dns-query i.dns --queries-from nowhere
+want 2 dns-query i.dns --all --queries-from list
 want 1 dns-query d.dns --all --ndjson --min-score 0.99 --resume done
 head -c -1 done >cut && mv cut done # the last line was not finished: it is done again
 want 1 dns-query d.dns --all --min-score 0.99 --resume done
