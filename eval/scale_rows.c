@@ -79,8 +79,9 @@ static dns_status time_size(dns_scale_growth *out, struct rows *r, size_t n)
     *out = (dns_scale_growth){.n = n};
     if (dns_cancelled(r->o->cancel))
         DNS_FAIL(DNS_ERR_CANCELLED, "interrupted");
-    DNS_TRY(scan_floats(r, n, 0));
-    for (size_t i = 0; i < TRIES; i++) {
+    if (r->floats.vectors != NULL)
+        DNS_TRY(scan_floats(r, n, 0));
+    for (size_t i = 0; i < TRIES && r->floats.vectors != NULL; i++) {
         double start = dns_seconds();
         DNS_TRY(scan_floats(r, n, i % r->n_queries));
         scan[i] = dns_seconds() - start;
@@ -95,7 +96,7 @@ static dns_status time_size(dns_scale_growth *out, struct rows *r, size_t n)
         DNS_TRY(scan_codes(r, n, i % r->n_queries, &found));
         codes[i] = dns_seconds() - start;
     }
-    out->scan = scale_median(scan, TRIES);
+    out->scan = r->floats.vectors != NULL ? scale_median(scan, TRIES) : 0;
     out->route = scale_median(route, TRIES);
     out->codes = r->codes.vectors != NULL ? scale_median(codes, TRIES) : 0;
 out:
@@ -158,38 +159,48 @@ out:
 
 /* ---- growth ---- */
 
+/* Rows that are in memory alone. Floats may be left out: 10 million of them would be 20 GB, their
+ * codes are 0.6. */
 struct making {
     const dns_made_corpus *corpus;
-    float *vectors;
+    float *vectors;     /* [n, dim] or NULL */
+    float *scratch;     /* [workers, dim] */
+    const float *query; /* [dim] */
+    float *scores;      /* [n]: coarse similarities with it, for the router */
     uint8_t *codes;
     dns_cancel *cancel;
 };
 
 static dns_status make_row(void *payload, size_t task, size_t worker)
 {
-    (void)worker;
     const struct making *m = payload;
     if (dns_cancelled(m->cancel))
         return dns_status_set(DNS_ERR_CANCELLED, "interrupted");
     size_t dim = m->corpus->dim;
+    float *vector = m->vectors != NULL ? m->vectors + task * dim : m->scratch + worker * dim;
     const dns_made_video video = dns_made_video_at(m->corpus, task);
-    dns_made_vector(m->vectors + task * dim, m->corpus, &video);
-    return dns_codes_from_f32(m->codes + task * dim / 8, m->vectors + task * dim, 1, dim);
+    dns_made_vector(vector, m->corpus, &video);
+    m->scores[task] = 0;
+    for (size_t i = 0; i < dim; i++)
+        m->scores[task] += vector[i] * m->query[i];
+    return dns_codes_from_f32(m->codes + task * dim / 8, vector, 1, dim);
 }
 
-/* One size more, of rows that are in memory alone. */
-static dns_status time_made(dns_scale_growth *out, struct rows *r, size_t n)
+static dns_status time_made(dns_scale_growth *out, struct rows *r, size_t n, bool floats)
 {
     dns_status status = DNS_OK;
     size_t dim = r->o->corpus.dim;
     struct rows made = *r;
-    struct making m = {.corpus = &r->o->corpus, .cancel = r->o->cancel};
+    struct making m = {.corpus = &r->o->corpus, .cancel = r->o->cancel, .query = r->queries};
     made.scores = NULL;
     made.chosen = NULL;
-    DNS_TRY(dns_alloc(&m.vectors, n * dim, sizeof *m.vectors));
+    if (floats)
+        DNS_TRY(dns_alloc(&m.vectors, n * dim, sizeof *m.vectors));
+    DNS_TRY(dns_alloc(&m.scratch, dns_pool_size(r->o->pool) * dim, sizeof *m.scratch));
     DNS_TRY(dns_alloc(&m.codes, n * dim / 8, 1));
-    DNS_TRY(dns_pool_run(r->o->pool, n, make_row, &m));
     DNS_TRY(grow_scratch(&made, n));
+    m.scores = made.scores;
+    DNS_TRY(dns_pool_run(r->o->pool, n, make_row, &m));
     made.floats = (dns_scan_rows){.n_rows = n, .dtype = DNS_F32, .dim = dim, .vectors = m.vectors};
     made.codes = (dns_scan_rows){
         .n_rows = n, .dtype = DNS_U8, .dim = dim / 8, .vectors = r->codes.vectors ? m.codes : NULL};
@@ -198,6 +209,7 @@ out:
     dns_free(made.scores);
     dns_free(made.chosen);
     dns_free(m.vectors);
+    dns_free(m.scratch);
     dns_free(m.codes);
     return status;
 }
@@ -205,16 +217,16 @@ out:
 /* The slope of log(seconds) over log(n). */
 static double exponent(const dns_scale_growth *g, size_t n, size_t offset)
 {
-    double sx = 0, sy = 0, sxx = 0, sxy = 0, m = (double)n;
+    double sx = 0, sy = 0, sxx = 0, sxy = 0, m = 0;
     for (size_t i = 0; i < n; i++) {
         double seconds;
         memcpy(&seconds, (const char *)&g[i] + offset, sizeof seconds);
         if (seconds <= 0)
-            return NAN;
+            continue;
         double x = log((double)g[i].n), y = log(seconds);
-        sx += x, sy += y, sxx += x * x, sxy += x * y;
+        sx += x, sy += y, sxx += x * x, sxy += x * y, m++;
     }
-    return n >= 2 ? (m * sxy - sx * sy) / (m * sxx - sx * sx) : NAN;
+    return m >= 2 ? (m * sxy - sx * sy) / (m * sxx - sx * sx) : NAN;
 }
 
 static dns_status measure_growth(dns_scale_report *out, struct rows *r)
@@ -227,7 +239,10 @@ static dns_status measure_growth(dns_scale_report *out, struct rows *r)
             DNS_TRY(time_size(&out->growth[n++], r, sizes[i]));
     DNS_TRY(time_size(&out->growth[n++], r, n_rows));
     if (r->o->n_growth > n_rows)
-        DNS_TRY(time_made(&out->growth[n++], r, r->o->n_growth));
+        DNS_TRY(time_made(&out->growth[n++], r, r->o->n_growth, true));
+    size_t n_last = out->growth[n - 1].n;
+    if (r->o->n_growth_codes > n_last && r->codes.vectors != NULL)
+        DNS_TRY(time_made(&out->growth[n++], r, r->o->n_growth_codes, false));
 out:
     out->n_growth = n;
     out->scan_exponent = exponent(out->growth, n, offsetof(dns_scale_growth, scan));

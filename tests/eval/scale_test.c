@@ -219,6 +219,7 @@ static void every_figure_is_measured(void **state)
     dns_scale_options o = small_options();
     snprintf(directory, sizeof directory, "%s/a", test_folder());
     o.n_growth = 2000;
+    o.n_growth_codes = 5000;
     assert_ok(dns_scale_measure(&r, directory, &o));
     assert_int_equal(r.stat.kinds[DNS_KIND_FINE_BINARY].n_records, VIDEOS);
     assert_int_equal(r.stat.kinds[DNS_KIND_COARSE].bytes, VIDEOS * (64 + 4 * DIM));
@@ -242,9 +243,12 @@ static void every_figure_is_measured(void **state)
     assert_ok(dns_scale_measure(&hasty, directory, &o));
     for (size_t b = 1; b < DNS_SCALE_BUDGETS; b++)
         assert_true(hasty.budgets[b].asked == 1 && hasty.budgets[b].made == wanted[b]);
-    assert_int_equal(r.n_growth, 2);
+    assert_int_equal(r.n_growth, 3);
     assert_int_equal(r.growth[0].n, VIDEOS);
     assert_int_equal(r.growth[1].n, 2000);
+    assert_true(r.growth[1].scan > 0 && r.growth[1].codes > 0 && r.growth[1].route > 0);
+    assert_int_equal(r.growth[2].n, 5000);
+    assert_true(r.growth[2].scan == 0 && r.growth[2].codes > 0 && r.growth[2].route > 0);
     assert_true(isfinite(r.scan_exponent) && isfinite(r.route_exponent));
 }
 

@@ -24,7 +24,9 @@ typedef struct dns_scale_options {
     /* A budget is asked of a first query whatever it takes, of others while it took less than this
      * for each of n_queries. */
     double max_seconds;
-    size_t n_growth; /* rows in memory, beyond those of the index, that growth is measured to */
+    /* Rows in memory, beyond those of the index, that growth is measured to: of floats and codes;
+     * and, beyond those, of codes alone (64 bytes a row), with the router. 0: none. */
+    size_t n_growth, n_growth_codes;
     dns_pool *pool;
     const dns_progress *progress; /* may be NULL, as all of these */
     dns_cancel *cancel;
@@ -51,7 +53,7 @@ typedef struct dns_scale_built {
 DNS_API DNS_MUST_CHECK dns_status dns_scale_build(dns_scale_built *out, const char *directory,
                                                   const dns_scale_options *options);
 
-enum { DNS_SCALE_BUDGETS = 4, DNS_SCALE_GROWTH = 5, DNS_SCALE_CANDIDATES = 1000 };
+enum { DNS_SCALE_BUDGETS = 4, DNS_SCALE_GROWTH = 6, DNS_SCALE_CANDIDATES = 1000 };
 DNS_API extern const double dns_scale_budgets[DNS_SCALE_BUDGETS]; /* 0, 0.01, 0.05, 0.30 */
 
 /* Seconds are medians over the queries. */
@@ -73,7 +75,8 @@ typedef struct dns_scale_scan {
 
 typedef struct dns_scale_growth {
     size_t n;
-    double scan, codes, route; /* seconds: of floats, of codes, and choosing 5 % by coarse score */
+    /* Seconds: of floats, of codes, and choosing 5 % by coarse score; 0: not measured. */
+    double scan, codes, route;
 } dns_scale_growth;
 
 typedef struct dns_scale_report {
@@ -92,8 +95,9 @@ typedef struct dns_scale_report {
     dns_scale_growth
         growth[DNS_SCALE_GROWTH]; /* the first rows of the index; then made in memory */
     size_t n_growth;
-    double scan_exponent, codes_exponent, route_exponent; /* of n, least squares of logarithms; NaN
-                                                             for fewer than two sizes */
+    /* Of n, least squares of logarithms over the sizes that were measured; NaN for fewer than two.
+     */
+    double scan_exponent, codes_exponent, route_exponent;
 } dns_scale_report;
 
 /* Measures the index that dns_scale_build made with the same options. Page caches are dropped for
