@@ -142,6 +142,25 @@ static dns_status tile_f32_plain(void *data)
     return DNS_OK;
 }
 
+/* As many query frames as fill two blocks. */
+static dns_status tile_both_with(const tiles *t, const dns_kernels *k)
+{
+    for (size_t b = 0; b < 2; b++)
+        k->both_f32(t->out, t->floats + b * N_REGIONS * DNS_LANES * DIM, t->floats, N_FRAMES,
+                    N_REGIONS, DIM);
+    return DNS_OK;
+}
+
+static dns_status tile_both(void *data)
+{
+    return tile_both_with(data, &((tiles *)data)->fast);
+}
+
+static dns_status tile_both_plain(void *data)
+{
+    return tile_both_with(data, &((tiles *)data)->plain);
+}
+
 static dns_status tile_i8(void *data)
 {
     tiles *t = data;
@@ -230,6 +249,12 @@ dns_status speed_tiles(dns_speed *speed)
          .work.f32 = 2.0 * N_PRODUCTS * DIM,
          .run = tile_f32,
          .plain = tile_f32_plain,
+         .data = &t},
+        {.name = "both_f32",
+         .what = "288 x 540 regions of 512, both ways",
+         .work.f32 = 2.0 * 288 * N_FRAMES * N_REGIONS * DIM,
+         .run = tile_both,
+         .plain = tile_both_plain,
          .data = &t},
         {.name = "max_i8",
          .what = frames,

@@ -211,7 +211,7 @@ static dns_tensor stored(dns_dtype dtype, const void *data, size_t width)
 }
 
 /* The ways to compare frames, in the order of `pair ways[]`. */
-enum { FLOATS, BYTES, CODES, ASYMMETRIC, SAME, N_WAYS };
+enum { FLOATS, BYTES, CODES, ASYMMETRIC, SAME, SYMMETRIC, N_WAYS };
 
 static dns_status make_ways(pair *ways, bench *b, size_t dim)
 {
@@ -229,9 +229,12 @@ static dns_status make_ways(pair *ways, bench *b, size_t dim)
             DNS_TRY(dns_f2f_query_create_bits(&ways[i].query, DNS_F2F_MAX, b->query_codes, N_QUERY,
                                               N_REGIONS, dim));
         else
-            DNS_TRY(dns_f2f_query_create(
-                &ways[i].query, i == BYTES || i == ASYMMETRIC ? DNS_F2F_I8 : DNS_F2F_F32,
-                i == SAME ? DNS_F2F_SAME : DNS_F2F_MAX, b->query, N_QUERY, N_REGIONS, dim));
+            DNS_TRY(dns_f2f_query_create(&ways[i].query,
+                                         i == BYTES || i == ASYMMETRIC ? DNS_F2F_I8 : DNS_F2F_F32,
+                                         i == SAME        ? DNS_F2F_SAME
+                                         : i == SYMMETRIC ? DNS_F2F_SYMMETRIC
+                                                          : DNS_F2F_MAX,
+                                         b->query, N_QUERY, N_REGIONS, dim));
         DNS_TRY(reserve_scratch(b, dns_f2f_scratch(ways[i].query)));
     }
 out:
@@ -288,6 +291,11 @@ static dns_status speed_frames(dns_speed *speed, pair *ways, const struct pair_w
          .work.f32 = w->f2f / N_REGIONS,
          .run = compare,
          .data = &ways[SAME]},
+        {.name = "f2f_symmetric",
+         .what = pair_frames,
+         .work.f32 = w->f2f,
+         .run = compare,
+         .data = &ways[SYMMETRIC]},
         {.name = "selector_map",
          .what = "60 frames",
          .work.f32 =

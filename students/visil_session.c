@@ -354,12 +354,10 @@ static dns_status check_video(const dns_visil *net, const dns_visil_video *video
     return DNS_OK;
 }
 
-/* Whether the kernels have this comparison: not the symmetric step, nor codes of other sizes than
- * whole words. */
+/* Whether the kernels have this comparison: not codes of other sizes than whole words. */
 static bool is_packed(const dns_visil_session *s)
 {
-    return s->net->rule.regions != DNS_REGIONS_SYMMETRIC &&
-           (!s->net->shape.codes || s->bits % 64 == 0);
+    return !s->net->shape.codes || s->bits % 64 == 0;
 }
 
 /* Bytes are multiplied when both sides were stored as bytes; the weights of a code against codes,
@@ -377,7 +375,7 @@ static dns_status packed_query(const dns_f2f_query **out, dns_visil_session *s, 
     dns_status status = DNS_OK;
     const dns_visil_video *q = &s->query;
     dns_f2f_form form = form_for(s, target);
-    dns_f2f_step step = s->net->rule.regions == DNS_REGIONS_SAME ? DNS_F2F_SAME : DNS_F2F_MAX;
+    dns_f2f_step step = dns_f2f_step_of(s->net->rule.regions);
     size_t i = form == DNS_F2F_I8;
     const float *rows;
     const uint8_t *codes;

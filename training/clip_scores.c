@@ -171,12 +171,9 @@ static dns_status pack_query(dns_f2f_query **out, const struct comparing *c, con
 {
     size_t regions = dns_training_set_n_regions(c->queries.set),
            dim = dns_training_set_dim(c->queries.set);
-    dns_f2f_step step = c->how->rule.regions == DNS_REGIONS_SAME ? DNS_F2F_SAME : DNS_F2F_MAX;
+    dns_f2f_step step = dns_f2f_step_of(c->how->rule.regions);
     uint8_t *codes;
     *out = NULL;
-    if (c->how->rule.regions == DNS_REGIONS_SYMMETRIC)
-        return dns_status_set(DNS_ERR_UNSUPPORTED,
-                              "region vectors are compared by 'chamfer' and 'same' only");
     if (c->how->codes == NULL)
         return dns_f2f_query_create(out, DNS_F2F_F32, step, x, n_frames, regions, dim);
     dns_status status = make_codes(&codes, x, n_frames * regions, dim, c->how);

@@ -99,8 +99,6 @@ static dns_status measure_plain(dns_fine_figures *f, struct choosing *c, const d
         how.codes = dns_parameters_weight(p, dns_parameters_find(p, "binarization.W"));
         how.n_bits = c->options->code_bits;
     }
-    if (how.rule.regions == DNS_REGIONS_SYMMETRIC)
-        how.rule.regions = DNS_REGIONS_CHAMFER;
     return measure(f->map[DNS_FINE_PLAIN], c, &how);
 }
 

@@ -33,6 +33,7 @@ struct dns_f2f_query {
     dns_f2f_step step;
     size_t n_frames, n_regions, dim;
     size_t block;        /* frames */
+    bool padded;         /* blocks are filled up to DNS_LANES frames: DNS_F2F_SYMMETRIC */
     size_t n_planes;     /* 1 but for DNS_F2F_SAME in bytes */
     size_t tile_regions; /* regions and dim of a plane as the kernels see them */
     size_t tile_dim;
@@ -47,10 +48,16 @@ static size_t rounded(size_t n, size_t to)
     return (n + to - 1) / to * to;
 }
 
+/* Rows of a region in a block of n frames. */
+static size_t region_rows(const dns_f2f_query *q, size_t n)
+{
+    return q->padded ? DNS_LANES : n;
+}
+
 /* Rows of a block of n frames, made a multiple of DNS_LANES. */
 static size_t block_rows(const dns_f2f_query *q, size_t n)
 {
-    return rounded(n * q->tile_regions, DNS_LANES);
+    return rounded(region_rows(q, n) * q->tile_regions, DNS_LANES);
 }
 
 static size_t row_bytes(const dns_f2f_query *q)
@@ -93,10 +100,11 @@ static dns_status query_make(dns_f2f_query **out, packing panels, dns_f2f_step s
     q->n_regions = n_regions;
     q->dim = dim;
     bool by_planes = step == DNS_F2F_SAME && panels == PACKED_I8;
-    q->block = step == DNS_F2F_MAX ? BLOCK_MAX : BLOCK_SAME;
+    q->block = step == DNS_F2F_SAME ? BLOCK_SAME : BLOCK_MAX;
+    q->padded = step == DNS_F2F_SYMMETRIC;
     q->n_planes = by_planes ? n_regions : 1;
-    q->tile_regions = step == DNS_F2F_MAX ? n_regions : 1;
-    q->tile_dim = step == DNS_F2F_MAX || by_planes ? dim : n_regions * dim;
+    q->tile_regions = step == DNS_F2F_SAME ? 1 : n_regions;
+    q->tile_dim = step == DNS_F2F_SAME && !by_planes ? n_regions * dim : dim;
     const block last = block_at(q, (n_frames - 1) / q->block * q->block);
     q->n_rows = last.at + last.n_rows;
     DNS_TRY(dns_alloc(&q->panels, q->n_planes * q->n_rows, row_bytes(q)));
@@ -125,9 +133,11 @@ static size_t panel_width(const block *b, size_t start)
 static void pack_f32(dns_f2f_query *q, const block *b, const float *features)
 {
     float *panels = (float *)q->panels + b->at * q->tile_dim;
-    for (size_t r = 0; r < b->n_frames * q->tile_regions; r++) {
+    size_t stride = region_rows(q, b->n_frames);
+    for (size_t i = 0; i < b->n_frames * q->tile_regions; i++) {
+        size_t r = i / b->n_frames * stride + i % b->n_frames;
         size_t at = r % DNS_PANEL, width = panel_width(b, r - at);
-        const float *row = features + stored_row(q, b, 0, r) * q->tile_dim;
+        const float *row = features + stored_row(q, b, 0, i) * q->tile_dim;
         float *column = panels + (r - at) * q->tile_dim + at;
         for (size_t k = 0; k < q->tile_dim; k++)
             column[k * width] = row[k];
@@ -177,8 +187,8 @@ dns_status dns_f2f_query_create(dns_f2f_query **out, dns_f2f_form form, dns_f2f_
                                 const float *features, size_t n_frames, size_t n_regions,
                                 size_t dim)
 {
-    bool in_bytes =
-        form == DNS_F2F_I8 && dim % 4 == 0 && dim <= DNS_I8_DIM && (dns_cpu_flags() & DNS_CPU_VNNI);
+    bool in_bytes = form == DNS_F2F_I8 && step != DNS_F2F_SYMMETRIC && dim % 4 == 0 &&
+                    dim <= DNS_I8_DIM && (dns_cpu_flags() & DNS_CPU_VNNI);
     dns_status status =
         query_make(out, in_bytes ? PACKED_I8 : PACKED_F32, step, n_frames, n_regions, dim);
     if (status != DNS_OK)
@@ -201,12 +211,40 @@ dns_status dns_f2f_query_create(dns_f2f_query **out, dns_f2f_form form, dns_f2f_
     return DNS_OK;
 }
 
+/* Codes as floats of +-1 / dim: their products with signs are exact. */
+static dns_status create_signs(dns_f2f_query **out, dns_f2f_step step, const uint8_t *codes,
+                               size_t n_frames, size_t n_regions, size_t dim)
+{
+    dns_status status = query_make(out, PACKED_F32, step, n_frames, n_regions, dim);
+    float *signs = NULL;
+    size_t n = n_frames * n_regions * dim;
+    if (status != DNS_OK)
+        return status;
+    DNS_TRY(dns_alloc(&signs, n, sizeof *signs));
+    for (size_t i = 0; i < n; i++)
+        signs[i] = (codes[i / 8] >> i % 8 & 1 ? 1.0f : -1.0f) / (float)dim;
+    (*out)->form = DNS_F2F_I8; /* compares with codes alone */
+    for (size_t first = 0; first < n_frames; first += (*out)->block) {
+        const block b = block_at(*out, first);
+        pack_f32(*out, &b, signs);
+    }
+out:
+    dns_free(signs);
+    if (status != DNS_OK) {
+        dns_f2f_query_free(*out);
+        *out = NULL;
+    }
+    return status;
+}
+
 dns_status dns_f2f_query_create_bits(dns_f2f_query **out, dns_f2f_step step, const uint8_t *codes,
                                      size_t n_frames, size_t n_regions, size_t dim)
 {
     *out = NULL;
     if (dim % 64 != 0)
         return dns_status_set(DNS_ERR_SHAPE, "codes of %zu bits, not a multiple of 64", dim);
+    if (step == DNS_F2F_SYMMETRIC)
+        return create_signs(out, step, codes, n_frames, n_regions, dim);
     dns_status status = query_make(out, PACKED_BITS, step, n_frames, n_regions, dim);
     if (status != DNS_OK)
         return status;
@@ -354,6 +392,17 @@ static void block_floats(float *means, const dns_f2f_query *q, const block *b, c
         add_products(means + j * b->n_frames, q, b, max + j * b->n_rows, q->factors + b->at);
 }
 
+static void block_both(float *means, const dns_f2f_query *q, const block *b, const rows *t,
+                       char *scratch, const layout *l)
+{
+    float *sums = (float *)(void *)(scratch + l->max), factor = 0.5f / (float)q->n_regions;
+    q->kernels.both_f32(sums, (const float *)q->panels + b->at * q->tile_dim, t->wide,
+                        t->chunk->n_frames, q->n_regions, q->dim);
+    for (size_t j = 0; j < t->chunk->n_frames; j++)
+        for (size_t i = 0; i < b->n_frames; i++)
+            means[j * b->n_frames + i] = factor * sums[j * DNS_LANES + i];
+}
+
 static void block_bits(uint32_t *sums, const dns_f2f_query *q, const block *b, const rows *t,
                        char *scratch, const layout *l)
 {
@@ -419,6 +468,8 @@ static void run_block(float *out, size_t n_columns, const dns_f2f_query *q, cons
     }
     if (q->packing == PACKED_I8)
         block_i8(means, q, b, t, scratch, l);
+    else if (q->step == DNS_F2F_SYMMETRIC)
+        block_both(means, q, b, t, scratch, l);
     else
         block_floats(means, q, b, t, scratch, l);
     for (size_t i = 0; i < b->n_frames; i++)

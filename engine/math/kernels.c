@@ -10,6 +10,7 @@ static void take_plain(dns_kernels *k)
     k->widen_i8 = dns_widen_i8_plain;
     k->widen_bits = dns_widen_bits_plain;
     k->max_f32 = dns_max_f32_plain;
+    k->both_f32 = dns_both_f32_plain;
     k->max_i8 = dns_max_i8_plain;
     k->min_hamming = dns_min_hamming_plain;
     k->conv_f32 = dns_conv_f32_plain;
@@ -31,6 +32,7 @@ static void take_avx2(dns_kernels *k)
     k->widen_i8 = dns_widen_i8_avx2;
     k->widen_bits = dns_widen_bits_avx2;
     k->max_f32 = dns_max_f32_avx2;
+    k->both_f32 = dns_both_f32_avx2;
     k->min_hamming = dns_min_hamming_avx2;
     k->conv_f32 = dns_conv_f32_avx2;
     k->conv_first_f32 = dns_conv_first_f32_avx2;
@@ -46,6 +48,7 @@ static void take_avx512(dns_kernels *k)
     k->widen_i8 = dns_widen_i8_avx512;
     k->widen_bits = dns_widen_bits_avx512;
     k->max_f32 = dns_max_f32_avx512;
+    k->both_f32 = dns_both_f32_avx512;
     k->conv_f32 = dns_conv_f32_avx512;
     k->conv_first_f32 = dns_conv_first_f32_avx512;
     k->pool_f32 = dns_pool_f32_avx512;

@@ -1,4 +1,5 @@
 /* AVX2 and FMA: the tiles of kernels_avx512.c for 16 registers of half the size. */
+#include <float.h>
 #include <immintrin.h>
 #include <stdbool.h>
 #include <string.h>
@@ -241,6 +242,49 @@ AVX2 DNS_KERNEL_MAX_F32(avx2)
             else /* frames of a single region: every row is kept */
                 for (size_t p = 0; p < n; p++)
                     memcpy(place + p * n_rows, sums[p], width * sizeof *place);
+        }
+    }
+}
+
+/* A panel's share of both maxima: its regions are those of 16 query frames, one after another. */
+AVX2 INLINE void reduce_both(float total[DNS_LANES], float largest[][DNS_LANES], group sums,
+                             size_t width, size_t n_rows)
+{
+    for (size_t at = 0; at < width; at += HALF) {
+        size_t lane = at % DNS_LANES;
+        __m256 most = _mm256_load_ps(&sums[0][at]);
+        for (size_t p = 0; p < n_rows; p++) {
+            __m256 product = _mm256_load_ps(&sums[p][at]);
+            most = _mm256_max_ps(most, product);
+            _mm256_store_ps(&largest[p][lane],
+                            _mm256_max_ps(product, _mm256_load_ps(&largest[p][lane])));
+        }
+        _mm256_store_ps(total + lane, _mm256_add_ps(most, _mm256_load_ps(total + lane)));
+    }
+}
+
+AVX2 DNS_KERNEL_BOTH_F32(avx2)
+{
+    _Alignas(32) group sum;
+    _Alignas(32) float total[DNS_LANES], largest[N_GROUP_ROWS][DNS_LANES];
+    if (n_regions > N_GROUP_ROWS) {
+        dns_both_f32_plain(sums, panels, target, n_frames, n_regions, dim);
+        return;
+    }
+    for (size_t j = 0; j < n_frames; j++, target += n_regions * dim) {
+        memset(total, 0, sizeof total);
+        for (size_t p = 0; p < n_regions; p++)
+            for (size_t lane = 0; lane < DNS_LANES; lane++)
+                largest[p][lane] = -FLT_MAX;
+        for (size_t r = 0, width; r < n_regions * DNS_LANES; r += width) {
+            width = smaller(n_regions * DNS_LANES - r, DNS_PANEL);
+            multiply_group(sum, panels + r * dim, width, target, dim, n_regions);
+            reduce_both(total, largest, sum, width, n_regions);
+        }
+        for (size_t lane = 0; lane < DNS_LANES; lane++) {
+            for (size_t p = 0; p < n_regions; p++)
+                total[lane] += largest[p][lane];
+            sums[j * DNS_LANES + lane] = total[lane];
         }
     }
 }

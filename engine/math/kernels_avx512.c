@@ -4,6 +4,7 @@
  * multiplications. Tile sizes are constants of inlined functions; the switch at the end of each
  * picks one.
  */
+#include <float.h>
 #include <immintrin.h>
 #include <math.h>
 #include <stdbool.h>
@@ -283,6 +284,53 @@ AVX512 DNS_KERNEL_MAX_F32(avx512)
             else
                 max_rows_f32(&to, panel, target + t * dim, dim, n, 1);
         }
+    }
+}
+
+/* Products of all regions of 16 query frames with n_rows of a target frame's, into both maxima. */
+AVX512 INLINE void both_tile(__m512 largest[N_TILE_ROWS], __m512 *sum, const float *panels,
+                             const float *target, size_t dim, const size_t n_rows)
+{
+    __m512 product[N_TILE_ROWS][N_TILE_VECTORS];
+    UNROLL for (size_t o = 0; o < N_TILE_ROWS; o++) UNROLL for (size_t p = 0; p < n_rows; p++)
+        product[o][p] = _mm512_setzero_ps();
+    for (size_t k = 0; k < dim; k++) {
+        __m512 t[N_TILE_VECTORS];
+        UNROLL for (size_t p = 0; p < n_rows; p++) t[p] = _mm512_set1_ps(target[p * dim + k]);
+        UNROLL for (size_t o = 0; o < N_TILE_ROWS; o++)
+        {
+            __m512 q = _mm512_load_ps(panels + (o / N_TILE_VECTORS * dim + k) * DNS_PANEL +
+                                      o % N_TILE_VECTORS * DNS_LANES);
+            UNROLL for (size_t p = 0; p < n_rows; p++) product[o][p] =
+                _mm512_fmadd_ps(q, t[p], product[o][p]);
+        }
+    }
+    UNROLL for (size_t p = 0; p < n_rows; p++)
+    {
+        __m512 most = product[0][p];
+        UNROLL for (size_t o = 0; o < N_TILE_ROWS; o++)
+        {
+            most = _mm512_max_ps(most, product[o][p]);
+            largest[o] = _mm512_max_ps(largest[o], product[o][p]);
+        }
+        *sum = _mm512_add_ps(*sum, most);
+    }
+}
+
+/* Nine regions fill the tile; other numbers are nobody's. */
+AVX512 DNS_KERNEL_BOTH_F32(avx512)
+{
+    if (n_regions != N_TILE_ROWS) {
+        dns_both_f32_plain(sums, panels, target, n_frames, n_regions, dim);
+        return;
+    }
+    for (size_t j = 0; j < n_frames; j++, target += N_TILE_ROWS * dim) {
+        __m512 largest[N_TILE_ROWS], sum = _mm512_setzero_ps();
+        UNROLL for (size_t o = 0; o < N_TILE_ROWS; o++) largest[o] = _mm512_set1_ps(-FLT_MAX);
+        for (size_t p = 0; p < N_TILE_ROWS; p += N_TILE_VECTORS)
+            both_tile(largest, &sum, panels, target + p * dim, dim, N_TILE_VECTORS);
+        UNROLL for (size_t o = 0; o < N_TILE_ROWS; o++) sum = _mm512_add_ps(sum, largest[o]);
+        _mm512_storeu_ps(sums + j * DNS_LANES, sum);
     }
 }
 

@@ -25,6 +25,9 @@
 #define DNS_KERNEL_MAX_F32(isa)                                                                 \
     void dns_max_f32_##isa(float *max, const float *panels, size_t n_rows, const float *target, \
                            size_t n_frames, size_t n_regions, size_t dim)
+#define DNS_KERNEL_BOTH_F32(isa)                                                   \
+    void dns_both_f32_##isa(float *sums, const float *panels, const float *target, \
+                            size_t n_frames, size_t n_regions, size_t dim)
 #define DNS_KERNEL_MAX_I8(isa)                                                                    \
     void dns_max_i8_##isa(float *max, const uint8_t *panels, size_t n_rows, const int8_t *target, \
                           const float *scales, const int32_t *sums, size_t n_frames,              \
@@ -62,6 +65,7 @@ DNS_KERNEL_WIDEN_I8(plain);
 DNS_KERNEL_WIDEN_BITS(plain);
 DNS_KERNEL_ROW_TO_I8(plain);
 DNS_KERNEL_MAX_F32(plain);
+DNS_KERNEL_BOTH_F32(plain);
 DNS_KERNEL_MAX_I8(plain);
 DNS_KERNEL_MIN_HAMMING(plain);
 DNS_KERNEL_CONV_F32(plain);
@@ -81,6 +85,7 @@ DNS_KERNEL_WIDEN_F16(avx2);
 DNS_KERNEL_WIDEN_I8(avx2);
 DNS_KERNEL_WIDEN_BITS(avx2);
 DNS_KERNEL_MAX_F32(avx2);
+DNS_KERNEL_BOTH_F32(avx2);
 DNS_KERNEL_MIN_HAMMING(avx2);
 DNS_KERNEL_CONV_F32(avx2);
 DNS_KERNEL_CONV_FIRST_F32(avx2);
@@ -95,6 +100,7 @@ DNS_KERNEL_WIDEN_I8(avx512);
 DNS_KERNEL_WIDEN_BITS(avx512);
 DNS_KERNEL_ROW_TO_I8(avx512);
 DNS_KERNEL_MAX_F32(avx512);
+DNS_KERNEL_BOTH_F32(avx512);
 DNS_KERNEL_CONV_F32(avx512);
 DNS_KERNEL_CONV_FIRST_F32(avx512);
 DNS_KERNEL_POOL_F32(avx512);

@@ -1,6 +1,7 @@
 /* The twins: what each kernel computes, in plain C. Lanes are innermost, so that the compiler can
  * take what every x86-64 has. */
 #include <math.h>
+#include <float.h>
 #include <string.h>
 
 #include "dnsel/tensor.h"
@@ -125,6 +126,38 @@ DNS_KERNEL_MAX_F32(plain)
             for (size_t lane = 0; lane < DNS_LANES; lane++)
                 if (t % n_regions == 0 || sum[lane] > largest[lane])
                     largest[lane] = sum[lane];
+        }
+    }
+}
+
+/* Element [0][k][lane] of region o of a block of frames. */
+static const float *region_of(size_t *width, const float *panels, size_t n_regions, size_t o,
+                              size_t dim)
+{
+    size_t at, w = panel_of(&at, n_regions * DNS_LANES, o * DNS_LANES);
+    *width = w;
+    return panels + (o * DNS_LANES - at) * dim + at;
+}
+
+DNS_KERNEL_BOTH_F32(plain)
+{
+    for (size_t j = 0; j < n_frames; j++, target += n_regions * dim, sums += DNS_LANES) {
+        for (size_t lane = 0; lane < DNS_LANES; lane++) {
+            float sum = 0;
+            for (size_t way = 0; way < 2; way++)
+                for (size_t a = 0; a < n_regions; a++) {
+                    float largest = -FLT_MAX;
+                    for (size_t b = 0; b < n_regions; b++) {
+                        size_t width, o = way == 0 ? a : b, p = way == 0 ? b : a;
+                        const float *column = region_of(&width, panels, n_regions, o, dim);
+                        float product = 0;
+                        for (size_t k = 0; k < dim; k++)
+                            product += column[k * width + lane] * target[p * dim + k];
+                        largest = product > largest ? product : largest;
+                    }
+                    sum += largest;
+                }
+            sums[lane] = sum;
         }
     }
 }

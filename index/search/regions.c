@@ -23,10 +23,9 @@ struct dns_region_query {
     dns_similarity_rule rule;
     dns_runs runs;
     size_t n_frames, n_regions, dim; /* frames as stored */
-    float *x;                        /* [n_frames, n_regions, dim], of the symmetric step */
-    dns_f2f_query *floats;           /* of the other steps */
-    dns_f2f_query *bytes;            /* NULL where bytes are no faster */
-    double length, rounded;          /* largest mean over a frame's regions: of |q|, |q - q'| */
+    dns_f2f_query *floats;
+    dns_f2f_query *bytes;   /* NULL where bytes are no faster */
+    double length, rounded; /* largest mean over a frame's regions: of |q|, |q - q'| */
 };
 
 void dns_region_scratch_free(struct dns_region_scratch *s)
@@ -37,7 +36,6 @@ void dns_region_scratch_free(struct dns_region_scratch *s)
     dns_free(s->scales);
     dns_free(s->bytes);
     dns_free(s->kernels);
-    dns_frame_scratch_free(&s->frames);
     *s = (struct dns_region_scratch){0};
 }
 
@@ -47,7 +45,6 @@ void dns_region_query_free(dns_region_query *q)
         return;
     dns_f2f_query_free(q->floats);
     dns_f2f_query_free(q->bytes);
-    dns_free(q->x);
     dns_free(q);
 }
 
@@ -82,7 +79,8 @@ dns_status dns_region_query_create(dns_region_query **out, dns_similarity_rule r
 {
     dns_status status = DNS_OK;
     dns_region_query *q = NULL;
-    dns_f2f_step step = rule.regions == DNS_REGIONS_SAME ? DNS_F2F_SAME : DNS_F2F_MAX;
+    dns_f2f_step step = dns_f2f_step_of(rule.regions);
+    float *x = NULL;
     dns_record stored = *query;
     stored.runs = NULL;
     *out = NULL;
@@ -93,26 +91,20 @@ dns_status dns_region_query_create(dns_region_query **out, dns_similarity_rule r
     q->n_frames = query->shape[0];
     q->n_regions = query->shape[1];
     q->dim = query->shape[2];
-    DNS_TRY(dns_alloc(&q->x, q->n_frames * q->n_regions, q->dim * sizeof *q->x));
-    DNS_TRY(dns_record_to_f32(q->x, &stored));
-    for (size_t i = 0; i < q->n_frames * q->n_regions * q->dim; i++)
-        if (!isfinite(q->x[i]))
-            DNS_FAIL(DNS_ERR_RANGE, "frame %zu of the query is not finite",
-                     i / (q->n_regions * q->dim));
-    if (rule.regions != DNS_REGIONS_SYMMETRIC) {
-        DNS_TRY(dns_f2f_query_create(&q->floats, DNS_F2F_F32, step, q->x, q->n_frames, q->n_regions,
+    DNS_TRY(dns_alloc(&x, q->n_frames * q->n_regions, q->dim * sizeof *x));
+    DNS_TRY(dns_record_to_f32(x, &stored));
+    DNS_TRY(
+        dns_f2f_query_create(&q->floats, DNS_F2F_F32, step, x, q->n_frames, q->n_regions, q->dim));
+    if ((q->kernels.cpu & DNS_CPU_VNNI) && step != DNS_F2F_SYMMETRIC && q->dim % 4 == 0 &&
+        q->dim <= DNS_I8_DIM) {
+        DNS_TRY(dns_f2f_query_create(&q->bytes, DNS_F2F_I8, step, x, q->n_frames, q->n_regions,
                                      q->dim));
-        if ((q->kernels.cpu & DNS_CPU_VNNI) && q->dim % 4 == 0 && q->dim <= DNS_I8_DIM) {
-            DNS_TRY(dns_f2f_query_create(&q->bytes, DNS_F2F_I8, step, q->x, q->n_frames,
-                                         q->n_regions, q->dim));
-            DNS_TRY(measure_rounding(q, q->x));
-        }
-        dns_free(q->x);
-        q->x = NULL;
+        DNS_TRY(measure_rounding(q, x));
     }
     *out = q;
     q = NULL;
 out:
+    dns_free(x);
     dns_region_query_free(q);
     return status;
 }
@@ -209,29 +201,6 @@ out:
 
 /* ---- in floats ---- */
 
-static dns_status compare_symmetric(const dns_region_query *q, struct dns_region_scratch *s,
-                                    const dns_record *target)
-{
-    size_t n = target->shape[0] * target->shape[1] * target->shape[2];
-    if (target->shape[1] != q->n_regions || target->shape[2] != q->dim)
-        return dns_status_set(DNS_ERR_SHAPE, "regions [%zu,%zu], the query's are [%zu,%zu]",
-                              target->shape[1], target->shape[2], q->n_regions, q->dim);
-    dns_status status = dns_reserve(&s->floats, &s->floats_capacity, n, sizeof *s->floats);
-    dns_record stored = *target;
-    stored.runs = NULL;
-    if (status == DNS_OK)
-        status = dns_record_to_f32(s->floats, &stored);
-    const dns_frame_pair pair = {.x = q->x,
-                                 .y = s->floats,
-                                 .n_query = q->n_frames,
-                                 .n_target = target->shape[0],
-                                 .n_regions = q->n_regions,
-                                 .dim = q->dim};
-    return status != DNS_OK
-               ? status
-               : dns_frame_similarity_forward(s->stored, NULL, &pair, q->rule.regions, &s->frames);
-}
-
 /* Shared by both forms of the query: the larger of what they need. */
 static size_t kernel_bytes(const dns_region_query *q)
 {
@@ -250,17 +219,13 @@ dns_status dns_region_compare(const dns_region_query *q, struct dns_region_scrat
     DNS_TRY(dns_reserve(&s->stored, &s->stored_capacity, q->n_frames * target->shape[0],
                         sizeof *s->stored));
     DNS_TRY(dns_reserve(&s->kernels, &s->kernels_capacity, kernel_bytes(q), 1));
-    if (q->rule.regions == DNS_REGIONS_SYMMETRIC) {
-        DNS_TRY(compare_symmetric(q, s, target));
-    } else {
-        const dns_tensor tensor = tensor_of(target, target->dtype, target->data);
-        if (q->bytes != NULL && floor > -1 && target->shape[2] == q->dim &&
-            target->shape[1] == q->n_regions)
-            DNS_TRY(rule_out(&below, q, s, floor, target, &columns));
-        if (below)
-            goto out;
-        DNS_TRY(dns_f2f_run(s->stored, q->floats, &tensor, target->scales, s->kernels));
-    }
+    const dns_tensor tensor = tensor_of(target, target->dtype, target->data);
+    if (q->bytes != NULL && floor > -1 && target->shape[2] == q->dim &&
+        target->shape[1] == q->n_regions)
+        DNS_TRY(rule_out(&below, q, s, floor, target, &columns));
+    if (below)
+        goto out;
+    DNS_TRY(dns_f2f_run(s->stored, q->floats, &tensor, target->scales, s->kernels));
     DNS_TRY(finish(score, q, s, &columns));
 out:
     return status;

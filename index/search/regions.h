@@ -2,7 +2,7 @@
 #ifndef DNS_SEARCH_REGIONS_H
 #define DNS_SEARCH_REGIONS_H
 
-#include "dnsel/frame_similarity.h"
+#include "dnsel/similarity_rule.h"
 #include "dnsel/record.h"
 
 /* A prepared query; immutable, shared by all workers. */
@@ -16,7 +16,6 @@ struct dns_region_scratch {
     void *kernels;
     size_t stored_capacity, map_capacity, floats_capacity, scales_capacity, bytes_capacity,
         kernels_capacity;
-    dns_frame_scratch frames;
 };
 
 void dns_region_scratch_free(struct dns_region_scratch *scratch);

@@ -32,10 +32,30 @@ static float *unit_vectors(size_t n, size_t dim)
     return x;
 }
 
+static void define_f2f(float *out, dns_f2f_step step, const float *q, size_t n_query,
+                       const float *t, size_t n_target, size_t n_regions, size_t dim);
+
+/* The mean of the largest products both ways (spec/dns.md 5.2, symmetric). */
+static void define_symmetric(float *out, const float *q, size_t n_query, const float *t,
+                             size_t n_target, size_t n_regions, size_t dim)
+{
+    float *back = floats(n_query * n_target);
+    define_f2f(out, DNS_F2F_MAX, q, n_query, t, n_target, n_regions, dim);
+    define_f2f(back, DNS_F2F_MAX, t, n_target, q, n_query, n_regions, dim);
+    for (size_t i = 0; i < n_query; i++)
+        for (size_t j = 0; j < n_target; j++)
+            out[i * n_target + j] = (out[i * n_target + j] + back[j * n_query + i]) / 2;
+    dns_free(back);
+}
+
 /* spec/dns.md 4, word for word. */
 static void define_f2f(float *out, dns_f2f_step step, const float *q, size_t n_query,
                        const float *t, size_t n_target, size_t n_regions, size_t dim)
 {
+    if (step == DNS_F2F_SYMMETRIC) {
+        define_symmetric(out, q, n_query, t, n_target, n_regions, dim);
+        return;
+    }
     for (size_t i = 0; i < n_query; i++)
         for (size_t j = 0; j < n_target; j++) {
             double mean = 0;
@@ -75,7 +95,11 @@ static pair any_pair(int round)
 {
     pair p = {1 + below(9), 1 + below(40), round % 2 == 0 ? 9 : 1 + below(12),
               round % 4 == 0 ? 512 : 8 * (1 + below(30)),
-              round % 5 == 4 ? DNS_F2F_SAME : DNS_F2F_MAX};
+              round % 5 == 4   ? DNS_F2F_SAME
+              : round % 5 == 3 ? DNS_F2F_SYMMETRIC
+                               : DNS_F2F_MAX};
+    if (round % 5 == 3)
+        p.n_query += below(30); /* more than a block */
     if (round % 7 == 0)
         p.n_query = 1, p.n_target = 1;
     return p;

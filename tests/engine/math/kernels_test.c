@@ -212,6 +212,27 @@ static void largest_products_agree(void **state)
     }
 }
 
+static void largest_products_both_ways_agree(void **state)
+{
+    (void)state;
+    for (int round = 0; round < 40; round++) {
+        shape s = any_shape(round);
+        size_t n_out = s.n_frames * DNS_LANES, shift = below(4);
+        float *panels = floats(s.n_regions * DNS_LANES * s.dim),
+              *target = floats(s.n_frames * s.n_regions * s.dim);
+        float *expected = floats(n_out), *out = floats(n_out);
+        plain.both_f32(expected, panels, target + shift, s.n_frames, s.n_regions, s.dim);
+        FOR_TABLES(k)
+        {
+            float after = out[n_out];
+            k->both_f32(out, panels, target + shift, s.n_frames, s.n_regions, s.dim);
+            test_assert_close("both_f32", out, expected, n_out, 2e-3, 1e-5);
+            assert_true(out[n_out] == after);
+        }
+        dns_free(panels), dns_free(target), dns_free(expected), dns_free(out);
+    }
+}
+
 static void largest_products_of_bytes_agree(void **state)
 {
     (void)state;
@@ -367,6 +388,7 @@ int main(void)
         cmocka_unit_test(stored_elements_become_wide),
         cmocka_unit_test(rows_become_the_same_bytes),
         cmocka_unit_test(largest_products_agree),
+        cmocka_unit_test(largest_products_both_ways_agree),
         cmocka_unit_test(largest_products_of_bytes_agree),
         cmocka_unit_test(fewest_bits_are_exact),
         cmocka_unit_test(convolutions_agree),

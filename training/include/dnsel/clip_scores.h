@@ -33,7 +33,7 @@ typedef struct dns_fine_comparison {
 
 /* scores [queries.n, targets.n] in [-1, 1], each clip extended to at least 4 frames. Targets are
  * kept in memory in half precision or as codes, queries are read one a thread. The same for any
- * number of threads. Errors: DNS_ERR_UNSUPPORTED for symmetric regions without a net; DNS_ERR_ARG
+ * number of threads. Errors: DNS_ERR_ARG
  * for an empty clip; DNS_ERR_SHAPE; DNS_ERR_CANCELLED. `cancel` may be NULL. */
 DNS_API DNS_MUST_CHECK dns_status dns_clip_fine_scores(float *scores, dns_clip_range queries,
                                                        dns_clip_range targets,

@@ -21,7 +21,9 @@ extern "C" {
 typedef enum dns_f2f_step {
     DNS_F2F_MAX, /* the largest over the target's regions, then the mean over the query's (published
                     DnS and ViSiL) */
-    DNS_F2F_SAME /* the mean of the R products of equal positions */
+    DNS_F2F_SAME,     /* the mean of the R products of equal positions */
+    DNS_F2F_SYMMETRIC /* the mean of DNS_F2F_MAX both ways (the symmetric ViSiL); in floats always
+                       */
 } dns_f2f_step;
 
 typedef enum dns_f2f_form {

@@ -53,8 +53,14 @@ typedef struct dns_kernels {
      * other, each [dim][w], so that a row lies down a column. */
     void (*max_f32)(float *max, const float *panels, size_t n_rows, const float *target,
                     size_t n_frames, size_t n_regions, size_t dim);
-    /* The same of bytes, times the target row's scale: panels [dim / 4][w][4] hold query + 128; dim
-     * is a multiple of 4; scales and sums (of the target rows) [n_frames, n_regions]. */
+    /* For each target frame and each of DNS_LANES query frames, both ways at once: the sum over
+     * query regions of the largest product over the target's, and the sum over target regions of
+     * the largest over the query's. sums [n_frames, DNS_LANES]; panels as above, row o * DNS_LANES
+     * + i is region o of query frame i. */
+    void (*both_f32)(float *sums, const float *panels, const float *target, size_t n_frames,
+                     size_t n_regions, size_t dim);
+    /* The same as max_f32 of bytes, times the target row's scale: panels [dim / 4][w][4] hold query
+     * + 128; dim is a multiple of 4; scales and sums (of the target rows) [n_frames, n_regions]. */
     void (*max_i8)(float *max, const uint8_t *panels, size_t n_rows, const int8_t *target,
                    const float *scales, const int32_t *sums, size_t n_frames, size_t n_regions,
                    size_t dim);

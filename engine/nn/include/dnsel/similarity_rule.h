@@ -4,6 +4,7 @@
 #ifndef DNSEL_SIMILARITY_RULE_H
 #define DNSEL_SIMILARITY_RULE_H
 
+#include "dnsel/f2f.h"
 #include "dnsel/status.h"
 
 #ifdef __cplusplus
@@ -30,6 +31,14 @@ typedef enum dns_region_step {
 } dns_region_step;
 
 enum { DNS_REGION_STEPS = DNS_REGIONS_SYMMETRIC + 1 };
+
+/* The kernels' name of it. */
+static inline dns_f2f_step dns_f2f_step_of(dns_region_step regions)
+{
+    return regions == DNS_REGIONS_SAME        ? DNS_F2F_SAME
+           : regions == DNS_REGIONS_SYMMETRIC ? DNS_F2F_SYMMETRIC
+                                              : DNS_F2F_MAX;
+}
 
 typedef struct dns_similarity_rule {
     dns_direction direction;
