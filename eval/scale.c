@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/statvfs.h>
 
+#include "dnsel/coarse_ann.h"
 #include "dnsel/matrix.h"
 #include "dnsel/memory.h"
 #include "dnsel/rounding.h"
@@ -359,6 +360,7 @@ dns_status dns_scale_build(dns_scale_built *out, const char *directory, const dn
     dns_status status = DNS_OK;
     struct scale_index index = {0};
     dns_snapshot *snapshot = NULL;
+    dns_coarse_ann_report ann;
     double start = dns_seconds();
     *out = (dns_scale_built){0};
     DNS_TRY(check_options(o));
@@ -376,6 +378,7 @@ dns_status dns_scale_build(dns_scale_built *out, const char *directory, const dn
     DNS_TRY(fill(index.store, out->n_before, out, o));
     DNS_TRY(dns_snapshot_open(&snapshot, index.store));
     DNS_TRY(dns_matrix_refresh_all(snapshot, NULL, o->cancel));
+    DNS_TRY(dns_coarse_ann_refresh(&ann, snapshot, false, o->pool, o->cancel));
 out:
     dns_snapshot_close(snapshot);
     scale_close(&index);

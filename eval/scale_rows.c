@@ -298,6 +298,8 @@ dns_status scale_measure_rows(dns_scale_report *out, const dns_snapshot *snapsho
         DNS_TRY(measure_recall(&out->recall, &r));
     }
     DNS_TRY(measure_growth(out, &r));
+    DNS_TRY(
+        dns_coarse_recall_measure(out->scans, snapshot, queries, o->n_queries, o->pool, o->cancel));
 out:
     dns_matrix_close(codes);
     dns_matrix_close(floats);

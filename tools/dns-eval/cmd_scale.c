@@ -5,6 +5,7 @@
 #include "commands.h"
 #include "dnsel/json.h"
 #include "dnsel/scale.h"
+#include "recall_output.h"
 #include "terminal.h"
 
 enum { DIGITS = 5, MILLION = 1000000 };
@@ -114,6 +115,8 @@ static void print_times(const dns_scale_report *r, const dns_scale_options *o)
     if (r->codes.bytes > 0)
         printf("%.1f %% of the first ten by floats are among the first %d by codes\n",
                100 * r->recall, DNS_SCALE_CANDIDATES);
+    putchar('\n');
+    dns_recall_print(r->scans);
     printf("\nmedian ms of %zu queries; router %s; after %g s a query a budget is left\n"
            "%6s %9s %9s %9s %9s %9s %9s %9s\n",
            o->n_queries, dns_router_name(r->router), o->max_seconds, "budget", "scan", "route",
@@ -231,6 +234,7 @@ static dns_status print_json(const dns_scale_built *b, const dns_scale_report *r
     put_scan(&w, "scan_codes", &r->codes);
     if (r->codes.bytes > 0)
         dns_json_put_number(&w, "codes_recall", r->recall, DIGITS);
+    dns_recall_put(&w, r->scans);
     dns_json_put_integer(&w, "queries", (int64_t)o->n_queries);
     put_budgets(&w, r);
     dns_json_begin_array(&w, "growth");

@@ -1,10 +1,15 @@
 #include <stdio.h>
 
+#include "dnsel/coarse_recall.h"
 #include "dnsel/json.h"
 #include "index_tool.h"
+#include "recall_output.h"
+#include "terminal.h"
+
+enum { QUERIES = 100 }; /* of --recall */
 
 struct settings {
-    bool json, digest;
+    bool json, digest, recall;
 };
 
 static const char *networks_note(const dns_store_settings *settings)
@@ -78,9 +83,17 @@ static void print_kinds(const dns_store_settings *settings, const dns_store_stat
         printf("\nframes up to %g apart are stored once\n", (double)settings->merge);
 }
 
-static void print_text(const char *directory, const dns_store *store, const dns_store_stat *stat,
-                       const dns_digest *contents, const dns_coarse_ann_state *ann)
+/* What was found out; NULL: not asked for. */
+struct findings {
+    dns_store_stat stat;
+    dns_coarse_ann_state ann;
+    const dns_digest *contents;
+    const dns_coarse_recall *recall;
+};
+
+static void print_text(const char *directory, const dns_store *store, const struct findings *f)
 {
+    const dns_store_stat *stat = &f->stat;
     const dns_store_settings *settings = dns_store_settings_get(store);
     char digest[33];
     dns_digest_text(&settings->model, digest);
@@ -91,20 +104,24 @@ static void print_text(const char *directory, const dns_store *store, const dns_
            (unsigned long long)stat->n_frames);
     printf("file       %.1f MB, of it %.1f MB free; derived files %.1f MB\n",
            (double)stat->file_bytes / 1e6, (double)stat->free_bytes / 1e6,
-           (double)(stat->derived_bytes + ann->bytes) / 1e6);
-    dns_index_print_ann(ann);
+           (double)(stat->derived_bytes + f->ann.bytes) / 1e6);
+    dns_index_print_ann(&f->ann);
     putchar('\n');
-    if (contents != NULL) {
-        dns_digest_text(contents, digest);
+    if (f->contents != NULL) {
+        dns_digest_text(f->contents, digest);
         printf("contents   %s\n\n", digest);
     }
     print_kinds(settings, stat);
+    if (f->recall != NULL) {
+        putchar('\n');
+        dns_recall_print(f->recall);
+    }
 }
 
 static dns_status print_json(const char *directory, const dns_store *store,
-                             const dns_store_stat *stat, const dns_digest *contents,
-                             const dns_coarse_ann_state *ann)
+                             const struct findings *f)
 {
+    const dns_store_stat *stat = &f->stat;
     const dns_store_settings *settings = dns_store_settings_get(store);
     char digest[33];
     dns_digest_text(&settings->model, digest);
@@ -118,8 +135,8 @@ static dns_status print_json(const char *directory, const dns_store *store,
     dns_json_put_string(&w, "digest", digest);
     dns_json_put_string(&w, "fine", networks_note(settings));
     dns_json_end_object(&w);
-    if (contents != NULL) {
-        dns_digest_text(contents, digest);
+    if (f->contents != NULL) {
+        dns_digest_text(f->contents, digest);
         dns_json_put_string(&w, "contents", digest);
     }
     dns_json_put_integer(&w, "videos", (int64_t)stat->kinds[DNS_KIND_META].n_records);
@@ -127,8 +144,10 @@ static dns_status print_json(const char *directory, const dns_store *store,
     dns_json_put_number(&w, "duration_s", stat->duration, 12);
     dns_json_put_integer(&w, "file_bytes", (int64_t)stat->file_bytes);
     dns_json_put_integer(&w, "free_bytes", (int64_t)stat->free_bytes);
-    dns_json_put_integer(&w, "derived_bytes", (int64_t)(stat->derived_bytes + ann->bytes));
-    dns_index_put_ann(&w, ann);
+    dns_json_put_integer(&w, "derived_bytes", (int64_t)(stat->derived_bytes + f->ann.bytes));
+    dns_index_put_ann(&w, &f->ann);
+    if (f->recall != NULL)
+        dns_recall_put(&w, f->recall);
     dns_json_put_number(&w, "bytes_a_video", dns_index_bytes_a_video(stat), 12);
     dns_json_put_integer(&w, "code_bits", (int64_t)settings->code_bits);
     dns_json_put_number(&w, "merge", (double)settings->merge, 9);
@@ -156,22 +175,32 @@ static int run(const dns_invocation *invocation)
     const char *directory = invocation->operands[0];
     dns_store *store = NULL;
     dns_snapshot *snapshot = NULL;
-    dns_store_stat stat;
+    dns_pool *pool = NULL;
     dns_digest contents;
-    dns_coarse_ann_state ann;
+    dns_coarse_recall recall[DNS_SCAN_COUNT];
+    struct findings found = {0};
     dns_status status = dns_store_open(&store, directory, DNS_STORE_READ, NULL);
     if (status != DNS_OK)
         return dns_index_open_failed(invocation, directory, status);
     DNS_TRY(dns_snapshot_open(&snapshot, store));
-    DNS_TRY(dns_snapshot_stat(&stat, snapshot));
-    DNS_TRY(dns_coarse_ann_look(&ann, snapshot, false));
-    if (s->digest)
+    DNS_TRY(dns_snapshot_stat(&found.stat, snapshot));
+    DNS_TRY(dns_coarse_ann_look(&found.ann, snapshot, false));
+    if (s->digest) {
         DNS_TRY(dns_snapshot_digest(&contents, snapshot, NULL));
+        found.contents = &contents;
+    }
+    if (s->recall && found.stat.kinds[DNS_KIND_COARSE].n_records > 0) {
+        DNS_TRY(dns_pool_create(&pool, 0));
+        DNS_TRY(dns_coarse_recall_measure(recall, snapshot, NULL, QUERIES, pool,
+                                          dns_interrupt_catch()));
+        found.recall = recall;
+    }
     if (s->json)
-        DNS_TRY(print_json(directory, store, &stat, s->digest ? &contents : NULL, &ann));
+        DNS_TRY(print_json(directory, store, &found));
     else
-        print_text(directory, store, &stat, s->digest ? &contents : NULL, &ann);
+        print_text(directory, store, &found);
 out:
+    dns_pool_free(pool);
     dns_snapshot_close(snapshot);
     dns_store_close(store);
     return status == DNS_OK ? DNS_EXIT_OK : dns_fail(invocation, status);
@@ -183,6 +212,12 @@ static const dns_option options[] = {
      .kind = DNS_OPTION_FLAG,
      .offset = offsetof(struct settings, digest),
      .help = "also a digest over all records: equal for equal contents, however they came about"},
+    {.name = "recall",
+     .kind = DNS_OPTION_FLAG,
+     .offset = offsetof(struct settings, recall),
+     .help =
+         "also what each --scan of dns-query finds and takes: 100 videos of the index are asked "
+         "for their ten nearest by coarse vectors"},
     {.name = "json",
      .kind = DNS_OPTION_FLAG,
      .offset = offsetof(struct settings, json),
@@ -199,7 +234,7 @@ const dns_command dns_index_stat = {
         "how many of the videos' frames it stores after equal ones, or those that "
         "--merge allowed, became one. The line 'for searching' leaves out what only "
         "tiers reads: the archive, and region features beside a fine tier.",
-    .examples = "  dns-index stat films.dns\n",
+    .examples = "  dns-index stat films.dns\n  dns-index stat films.dns --recall\n",
     .options = options,
     .settings_size = sizeof(struct settings),
     .defaults = &defaults,

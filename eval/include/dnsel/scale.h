@@ -6,6 +6,7 @@
 #ifndef DNSEL_SCALE_H
 #define DNSEL_SCALE_H
 
+#include "dnsel/coarse_recall.h"
 #include "dnsel/made_corpus.h"
 #include "dnsel/search.h"
 
@@ -41,7 +42,7 @@ DNS_API uint64_t dns_scale_bytes(const dns_scale_options *options);
 typedef struct dns_scale_built {
     size_t n_before, n_written; /* videos */
     uint64_t bytes_written;     /* of records */
-    double seconds;      /* 0 when nothing was written; includes matrices and the last flush */
+    double seconds; /* 0 when nothing was written; includes matrices, FAISS and the last flush */
     double made_seconds; /* of them, for generating */
 } dns_scale_built;
 
@@ -91,6 +92,7 @@ typedef struct dns_scale_report {
     double answer; /* seconds of putting the answer into order */
     dns_scale_scan floats, codes;
     double recall; /* of the first 10 by floats, those among the first 1000 by codes */
+    dns_coarse_recall scans[DNS_SCAN_COUNT]; /* as queries make them */
     uint64_t memory, mapped_memory; /* bytes resident after all queries: own, and of mapped files */
     dns_scale_growth
         growth[DNS_SCALE_GROWTH]; /* the first rows of the index; then made in memory */

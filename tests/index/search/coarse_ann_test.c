@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "dnsel/coarse_ann.h"
+#include "dnsel/coarse_recall.h"
 #include "dnsel/search.h"
 
 /* Videos of a coarse vector alone, in clusters. */
@@ -380,6 +381,56 @@ static void ask_damaged(const uint8_t *bytes, size_t size)
     dns_answer_free(answer);
 }
 
+static void what_scans_find_is_measured(void **state)
+{
+    (void)state;
+    dns_coarse_recall recall[DNS_SCAN_COUNT];
+    dns_snapshot *snapshot;
+    float queries[3 * DIM];
+    dns_cancel cancel = {true};
+    begin("", 0);
+    assert_ok(dns_snapshot_open(&snapshot, store));
+    assert_status(dns_coarse_recall_measure(recall, snapshot, NULL, 10, NULL, NULL), DNS_ERR_ARG);
+    dns_snapshot_close(snapshot);
+    for (size_t v = 0; v < VIDEOS; v++)
+        put(v, 0);
+    assert_ok(dns_batch_commit(batch));
+    assert_ok(dns_snapshot_open(&snapshot, store));
+    assert_status(dns_coarse_recall_measure(recall, snapshot, NULL, 0, NULL, NULL), DNS_ERR_ARG);
+    assert_status(dns_coarse_recall_measure(recall, snapshot, NULL, 10, NULL, &cancel),
+                  DNS_ERR_CANCELLED);
+    for (size_t q = 0; q < 3; q++)
+        draw(queries + q * DIM, q, 77);
+    for (size_t round = 0; round < 2; round++) {
+        const float *asked = round == 0 ? NULL : queries;
+        assert_ok(
+            dns_coarse_recall_measure(recall, snapshot, asked, asked == NULL ? 40 : 3, NULL, NULL));
+        assert_int_equal(recall[DNS_SCAN_EXACT].scan, DNS_SCAN_EXACT);
+        assert_true(recall[DNS_SCAN_EXACT].recall == 1);
+        assert_int_equal(recall[DNS_SCAN_INT8].scan, DNS_SCAN_INT8);
+        assert_true(recall[DNS_SCAN_INT8].recall == 1);
+        assert_true(recall[DNS_SCAN_CODES].recall == 1); /* all are scored */
+        assert_int_equal(recall[DNS_SCAN_FAISS].scan, round == 0 ? DNS_SCAN_AUTO : DNS_SCAN_FAISS);
+        assert_true(recall[DNS_SCAN_FAISS].recall == 1);
+        assert_int_equal(recall[DNS_SCAN_AUTO].scan, DNS_SCAN_EXACT);
+        refresh(false);
+    }
+    dns_store_settings settings = *dns_store_settings_get(store);
+    strcpy(settings.ann, "IVF64,Flat");
+    assert_ok(dns_store_set_kept(store, &settings));
+    refresh(false);
+    dns_ann *ann; /* that looks at one list alone */
+    dns_ann_origin origin;
+    assert_ok(dns_ann_load(&ann, &origin, path, NULL));
+    assert_ok(dns_ann_set_effort(ann, 1));
+    assert_ok(dns_ann_save(ann, path, &origin));
+    dns_ann_free(ann);
+    assert_ok(dns_coarse_recall_measure(recall, snapshot, NULL, 40, NULL, NULL));
+    assert_true(recall[DNS_SCAN_FAISS].recall < 1 && recall[DNS_SCAN_FAISS].recall > 0.1);
+    dns_snapshot_close(snapshot);
+    end();
+}
+
 static void a_damaged_file_is_not_used(void **state)
 {
     (void)state;
@@ -406,6 +457,7 @@ int main(void)
         cmocka_unit_test(one_searcher_sees_the_file_that_took_the_place),
         cmocka_unit_test(too_few_videos_have_no_file),
         cmocka_unit_test(foreign_vectors_are_told),
+        cmocka_unit_test(what_scans_find_is_measured),
         cmocka_unit_test(a_damaged_file_is_not_used),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
