@@ -39,8 +39,7 @@ dns_fine_options dns_fine_options_default(dns_fine_kind kind, dns_fine_recipe re
                           .sampler = dns_sampler_options_default(),
                           .trainer = dns_trainer_options_default()};
     if (recipe == DNS_FINE_MEASURED) {
-        if (kind == DNS_FINE_BINARY)
-            o.trainer.steps = 0;
+        o.trainer.steps = kind == DNS_FINE_BINARY ? 0 : 100;
         return o;
     }
     o.rule = (dns_similarity_rule){DNS_DIRECTION_QUERY, DNS_REGIONS_CHAMFER};
@@ -209,13 +208,16 @@ static double count_operations(const struct learning *l, const dns_visil_batch *
     return sum;
 }
 
-/* InfoNCE over the scores [n, n] of all queries with all targets, and over its transpose. */
+/* InfoNCE over the scores [n, n] of all queries with all targets, perhaps over its transpose too.
+ */
 static double contrast(struct learning *l)
 {
     size_t n = l->sample.n;
     double rows, columns;
     float *turned = l->wanted, *dturned = l->wanted + n * n;
     dns_info_nce(&rows, l->dscores, l->scores, NULL, n, n, l->o->tau);
+    if (!l->o->both_ways)
+        return rows;
     for (size_t i = 0; i < n; i++)
         for (size_t j = 0; j < n; j++)
             turned[j * n + i] = l->scores[i * n + j];
@@ -341,14 +343,15 @@ dns_status dns_fine_train(dns_trainer_report *report, dns_visil *net, const dns_
     DNS_TRY(open_learning(&l));
     DNS_TRY(dns_string_format(
         &what,
-        "%s by recipe %d, rule %d %d, gate %d, identity %.9g, sigma %.9g %.9g, tau %.9g, margin "
+        "%s by recipe %d, rule %d %d, gate %d, identity %.9g, sigma %.9g %.9g, tau %.9g ways %d, "
+        "margin "
         "%.9g, penalty %.9g, batch %zu in clusters of %zu of %zu, %zu frames, held out %zu, seed "
         "%llu, pairs %zu, %zu videos, %s",
         dns_fine_section(options->kind), (int)options->recipe, (int)options->rule.direction,
         (int)options->rule.regions, options->gate, options->identity, options->sigma,
-        options->straight_through, options->tau, options->margin, options->penalty,
-        options->sampler.batch, options->sampler.cluster, options->sampler.neighbours,
-        options->sampler.max_frames, options->sampler.held_out,
+        options->straight_through, options->tau, options->both_ways + 1, options->margin,
+        options->penalty, options->sampler.batch, options->sampler.cluster,
+        options->sampler.neighbours, options->sampler.max_frames, options->sampler.held_out,
         (unsigned long long)options->sampler.seed, options->n_pairs, dns_training_set_n_videos(set),
         dns_training_set_settings(set)));
     const dns_trainer_task task = {.parameters = dns_visil_parameters(net),

@@ -99,8 +99,9 @@ dns_status dns_training_find_scenes(dns_training_video *videos, size_t n, const 
     DNS_TRY(dns_alloc(&parent, n, sizeof *parent));
     for (size_t i = 0; i < n; i++)
         parent[i] = i;
-    DNS_TRY(table != NULL ? join_groups(parent, videos, n, table)
-                          : join_similar(parent, means, n, dim, similarity));
+    if (table != NULL)
+        DNS_TRY(join_groups(parent, videos, n, table));
+    DNS_TRY(join_similar(parent, means, n, dim, similarity));
     for (size_t i = 0; i < n; i++) {
         size_t root = root_of(parent, i);
         videos[i].scene = root == i ? n_scenes++ : videos[root].scene;

@@ -31,13 +31,17 @@ static void a_table_says_what_is_one_scene(void **state)
     dns_training_video v[4] = {
         {.path = "/1/a.mp4"}, {.path = "/1/b.mp4"}, {.path = "/2/c.mp4"}, {.path = "/2/d.mp4"}};
     assert_ok(dns_file_write(path, text, sizeof text - 1));
-    assert_ok(dns_training_find_scenes(v, 4, path, NULL, 0, 0));
+    const float means[4][2] = {{1, 0}, {0, 1}, {0.8f, 0.6f}, {-1, 0}};
+    assert_ok(dns_training_find_scenes(v, 4, path, means[0], 2, 1));
     assert_int_equal(v[0].scene, 0);
     assert_int_equal(v[1].scene, 1);
     assert_int_equal(v[2].scene, 2);
     assert_int_equal(v[3].scene, 1);
+    assert_ok(dns_training_find_scenes(v, 4, path, means[0], 2, 0.7)); /* a and c look alike */
+    assert_int_equal(v[2].scene, 0);
+    assert_int_equal(v[3].scene, 1);
     assert_ok(dns_file_write(path, "name,group\n", 11));
-    assert_status(dns_training_find_scenes(v, 4, path, NULL, 0, 0), DNS_ERR_FORMAT);
+    assert_status(dns_training_find_scenes(v, 4, path, means[0], 2, 1), DNS_ERR_FORMAT);
 }
 
 static void folds_hold_whole_scenes_and_hosts_are_the_longest(void **state)

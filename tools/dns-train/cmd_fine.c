@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "train_commands.h"
+#include "data_and_model.h"
 #include "dnsel/fine_learning.h"
 #include "dnsel/memory.h"
 #include "dnsel/model.h"
@@ -18,7 +19,8 @@ struct settings {
     double rate;
     uint64_t seed;
     int recipe, direction, regions, progress;
-    bool attention, always;
+    double tau;
+    bool attention, always, both_ways;
 };
 
 struct work {
@@ -28,7 +30,8 @@ struct work {
     dns_pool *pool;
     dns_cancel *cancel;
     dns_terminal terminal;
-    dns_model *model;
+    dns_data_and_model both;
+    dns_model *model; /* of both */
     dns_training_set *set;
     dns_visil *teacher, *float_net, *net;
     dns_fine_comparison teacher_comparison;
@@ -64,6 +67,9 @@ static void set_options(struct work *w)
         o->sampler.max_frames = s->frames;
     if (s->rate > 0)
         o->trainer.schedule.peak = s->rate;
+    if (s->tau > 0)
+        o->tau = s->tau;
+    o->both_ways = s->both_ways;
     o->sampler.seed = s->seed;
     o->trainer.checkpoint = s->checkpoint;
     o->trainer.curve = s->curve;
@@ -97,21 +103,14 @@ out:
 
 static dns_status open_work(struct work *w)
 {
-    static const char *const sections[] = {"backbone", "whitening", "preprocessing"};
     dns_status status = DNS_OK;
-    dns_digest mine, features, none = {{0}};
     const struct settings *s = w->s;
-    if (s->data == NULL || s->model == NULL)
-        DNS_FAIL(DNS_ERR_ARG, "--data and --model are needed");
     w->cancel = dns_interrupt_catch();
     w->terminal = dns_terminal_open((dns_progress_style)s->progress, w->invocation->quiet);
     DNS_TRY(dns_pool_create(&w->pool, s->jobs));
-    DNS_TRY(dns_model_open(&w->model, s->model));
-    DNS_TRY(dns_training_set_open(&w->set, s->data));
-    features = dns_training_set_features(w->set);
-    DNS_TRY(dns_model_digest_of(&mine, w->model, sections, 3));
-    if (!dns_digest_equal(&features, &none) && !dns_digest_equal(&features, &mine))
-        DNS_FAIL(DNS_ERR_MODEL, "%s: was prepared with another model than %s", s->data, s->model);
+    DNS_TRY(dns_data_and_model_open(&w->both, s->data, s->model));
+    w->set = w->both.set;
+    w->model = w->both.model;
     if (s->pairs != NULL)
         DNS_TRY(dns_labelled_pairs_read(&w->pairs, &w->n_pairs, s->pairs, w->set));
     set_options(w);
@@ -125,8 +124,7 @@ static void close_work(struct work *w)
     dns_visil_free(w->teacher);
     dns_visil_free(w->float_net);
     dns_visil_free(w->net);
-    dns_training_set_close(w->set);
-    dns_model_close(w->model);
+    dns_data_and_model_close(&w->both);
     dns_free(w->pairs);
     dns_pool_free(w->pool);
 }
@@ -160,7 +158,7 @@ static void on_figures(void *payload, const dns_fine_figures *f)
 
 static void print_choice(const struct work *w, const dns_fine_choice *choice)
 {
-    if (w->invocation->quiet)
+    if (w->invocation->quiet || choice->n_trainings == 0)
         return;
     printf("mean of %zu trainings:\n", choice->n_trainings);
     for (int k = 0; k < DNS_FINE_CANDIDATES; k++)
@@ -171,6 +169,14 @@ static void print_choice(const struct work *w, const dns_fine_choice *choice)
 }
 
 /* ---- the command ---- */
+
+static bool has_copies(const dns_training_set *set)
+{
+    for (size_t i = 0; i < dns_training_set_n_videos(set); i++)
+        if (dns_training_set_video(set, i)->n_views > 1)
+            return true;
+    return false;
+}
 
 static dns_status choose(struct work *w, dns_fine_choice *choice)
 {
@@ -190,6 +196,16 @@ static dns_status choose(struct work *w, dns_fine_choice *choice)
     o.cancel = w->cancel;
     o.payload = w;
     o.report = on_figures;
+    if (!has_copies(w->set)) {
+        dns_complain(w->invocation,
+                     "%s: no edited copies to validate on: the trained network is "
+                     "kept unseen",
+                     w->s->data);
+        *choice = (dns_fine_choice){.candidate = DNS_FINE_TRAINED,
+                                    .direction = o.direction >= 0 ? (dns_direction)o.direction
+                                                                  : w->options.rule.direction};
+        return DNS_OK;
+    }
     bool from_float = w->kind == DNS_FINE_BINARY && w->s->recipe == DNS_FINE_MEASURED;
     return dns_fine_choose(choice, w->set, &w->options, from_float ? &w->float_options : NULL, &o,
                            w->pool);
@@ -301,6 +317,15 @@ static const dns_option options[] = {
      .value = "N",
      .help = "frames of a clip at most; 0 is the recipe's own number",
      .maximum = 4096},
+    {.name = "tau",
+     .kind = DNS_OPTION_NUMBER,
+     .offset = AT(tau),
+     .value = "X",
+     .help = "temperature of InfoNCE; 0 is the recipe's own"},
+    {.name = "both-ways",
+     .kind = DNS_OPTION_FLAG,
+     .offset = AT(both_ways),
+     .help = "InfoNCE over the queries of each target too"},
     {.name = "attention",
      .kind = DNS_OPTION_FLAG,
      .offset = AT(attention),

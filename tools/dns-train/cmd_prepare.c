@@ -123,13 +123,14 @@ static const dns_option options[] = {
      .kind = DNS_OPTION_STRING,
      .offset = AT(scenes),
      .value = "CSV",
-     .help = "columns file and scene_group: which files are of one scene; without it scenes are "
-             "found by similarity"},
+     .help = "columns file and scene_group: which files are of one scene, besides those that look "
+             "alike"},
     {.name = "similarity",
      .kind = DNS_OPTION_NUMBER,
      .offset = AT(similarity),
      .value = "X",
-     .help = "videos whose mean vectors have this cosine or more are of one scene",
+     .help =
+         "videos whose mean vectors have this cosine or more are of one scene; 1: equal ones alone",
      .minimum = -1,
      .maximum = 1},
     {.name = "folds",

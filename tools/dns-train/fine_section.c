@@ -6,8 +6,9 @@
 #include "dnsel/memory.h"
 #include "dnsel/model.h"
 #include "json_text.h"
+#include "section_weights.h"
 
-enum { TENSORS = 16, DIGITS = 5 };
+enum { DIGITS = 5 };
 
 static void put_figures(dns_json_writer *w, const dns_fine_choice *choice)
 {
@@ -49,7 +50,8 @@ static void put_provenance(dns_json_writer *w, const dns_fine_section_facts *f)
     dns_json_begin_object(w, "validation");
     dns_json_put_integer(w, "trainings", (int64_t)f->choice->n_trainings);
     dns_json_put_integer(w, "seeds", (int64_t)f->n_seeds);
-    put_figures(w, f->choice);
+    if (f->choice->n_trainings > 0)
+        put_figures(w, f->choice);
     dns_json_end_object(w);
     dns_json_end_object(w);
 }
@@ -85,17 +87,13 @@ dns_status dns_fine_section_write(const char *directory, const dns_fine_section_
 {
     dns_status status = DNS_OK;
     dns_json_text section = {0}, rule = {0};
-    dns_named_tensor tensors[TENSORS];
-    const dns_parameters *p = dns_visil_parameters(f->net);
+    dns_section_weights weights = {0};
     bool plain = f->choice->candidate == DNS_FINE_PLAIN;
-    size_t n = dns_parameters_count(p), n_edits = 1;
-    for (size_t i = 0; i < n; i++) {
-        const dns_parameter *q = dns_parameters_at(p, i);
-        tensors[i] = (dns_named_tensor){
-            q->name, dns_tensor_f32(dns_parameters_weight(p, i), q->rank, q->shape)};
-    }
+    size_t n_edits = 1;
+    DNS_TRY(dns_section_weights_of(&weights, dns_visil_parameters(f->net), DNS_F32));
     DNS_TRY(write_section(&section, f));
-    dns_model_edit edits[2] = {{dns_fine_section(f->options->kind), section.data, tensors, n}};
+    dns_model_edit edits[2] = {
+        {dns_fine_section(f->options->kind), section.data, weights.tensors, weights.n}};
     if (plain)
         edits[0] = (dns_model_edit){dns_fine_section(f->options->kind), NULL, NULL, 0};
     if (f->options->kind == DNS_FINE_ATTENTION) {
@@ -104,6 +102,7 @@ dns_status dns_fine_section_write(const char *directory, const dns_fine_section_
     }
     DNS_TRY(dns_model_edit_apply(directory, edits, n_edits));
 out:
+    dns_section_weights_free(&weights);
     dns_json_text_free(&section);
     dns_json_text_free(&rule);
     return status;

@@ -41,10 +41,16 @@ want 12 train fine-attention --recipe published --pairs other.csv
 printf 'query,video,positive\nx,y,1\n' >other.csv
 want 2 train fine-attention --recipe published --pairs other.csv
 
+# Without edited copies there is nothing to validate on; pairs are enough to train.
+want 0 dns-train prepare --videos clips --model m --frames 2 --folds 2 --similarity 1 --copies 0 --out bare
+want 0 dns-train fine-attention --data bare --model m --recipe published --pairs pairs.csv --batch 2 --steps 2
+says "no edited copies"
+says "Gflop/s"
+
 want 2 dns-train teacher --data data
 want 12 dns-train teacher --data clips --model m
 cp -r m changed
 sed -i 's/"short_side": 256/"short_side": 257/' changed/model.json
 want 12 dns-train teacher --data data --model changed
-says "another model"
+says "another backbone"
 finish

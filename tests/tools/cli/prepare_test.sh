@@ -31,7 +31,7 @@ digest() { dns-index stat "$1/features" --digest | grep contents; }
 check "the same features" [ "$(digest whole)" = "$(digest parts)" ]
 
 printf 'file,scene_group\n%s,a\n%s,a\n' $(ls clips | head -2) >scenes.csv
-want 0 prepare --out grouped --copies 0 --scenes scenes.csv
+want 0 prepare --out grouped --copies 0 --scenes scenes.csv --similarity 1
 says "of 2 scenes"
 echo "none" >clips/bad.mp4
 want 3 prepare --out other --copies 0

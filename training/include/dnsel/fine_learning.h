@@ -3,8 +3,8 @@
  * one of two recipes:
  *
  *   measured    what did best on little data (spec/training.md 3, 8): the comparator starts as the
- *               plain comparison, regions keep weight 1, InfoNCE over contrastive batches in both
- *               directions, AdamW with a cosine. The binary network is a random rotation with the
+ *               plain comparison, regions keep weight 1, InfoNCE over contrastive batches, the
+ * score of both directions, AdamW with a cosine. The binary network is a random rotation with the
  *               comparator of the float network, whose first layer is multiplied by 1.5.
  *   published   spec/dns.md 7: the teacher by a hinge over triplets and the range regulariser, the
  *               students by L1 to the teacher's scores, attention and codes learnt (from ITQ, with
@@ -41,13 +41,15 @@ typedef struct dns_fine_options {
     bool itq;                 /* its W starts from ITQ; otherwise from a random rotation */
     double sigma, straight_through; /* dns_visil_codes */
     double tau;                     /* of InfoNCE */
-    double margin;                  /* of the teacher's hinge */
-    double penalty;                 /* weight of the range regulariser: of its mean over pairs; in
-                                       the published students of its sum (spec/dns.md 7.5) */
-    dns_sampler_options sampler;    /* with seed and held_out */
-    dns_trainer_options trainer;    /* steps 0: the start is not trained */
-    const dns_visil *float_net;     /* binary, measured: its comparator is taken; NULL: a start of
-                                       its own */
+    bool both_ways; /* InfoNCE also over the queries of each target, not only the targets of each
+                       query */
+    double margin;  /* of the teacher's hinge */
+    double penalty; /* weight of the range regulariser: of its mean over pairs; in
+                       the published students of its sum (spec/dns.md 7.5) */
+    dns_sampler_options sampler; /* with seed and held_out */
+    dns_trainer_options trainer; /* steps 0: the start is not trained */
+    const dns_visil *float_net;  /* binary, measured: its comparator is taken; NULL: a start of
+                                    its own */
     const dns_fine_comparison
         *teacher;                   /* published students; NULL: labelled pairs with similarities
                                      */

@@ -16,11 +16,11 @@ extern "C" {
 
 /* ---- scenes and folds ---- */
 
-/* Sets `scene` of every video. A table with the columns file (the name without folders) and
- * scene_group, where one is given, puts videos into one scene; a group of "" is none. Without a
- * table (NULL) videos whose means [n, dim] have a product of at least `similarity` are of one
- * scene, and all that are joined by a chain of such pairs. Scenes are numbered by their first
- * videos. Errors: those of reading; DNS_ERR_FORMAT. */
+/* Sets `scene` of every video. Videos whose means [n, dim] have a product of at least `similarity`
+ * are of one scene, and all that are joined by a chain of such pairs; so are those that a table
+ * with the columns file (the name without folders) and scene_group puts together, unless it is
+ * NULL; a group of "" is none. Scenes are numbered by their first videos. Errors: those of reading;
+ * DNS_ERR_FORMAT. */
 DNS_API DNS_MUST_CHECK dns_status dns_training_find_scenes(dns_training_video *videos, size_t n,
                                                            const char *table, const float *means,
                                                            size_t dim, double similarity);
@@ -38,7 +38,7 @@ typedef struct dns_preparation_options {
     size_t n_folds;          /* 4 */
     size_t copies;           /* 1: of each kind of edit; 0: originals alone */
     size_t max_frames;       /* 24: of a longer video a part of so many seconds, drawn by seed */
-    const char *scenes;      /* table of scenes; NULL: by similarity */
+    const char *scenes;      /* table of scenes; NULL: by similarity alone */
     double scene_similarity; /* 0.5 */
     uint64_t seed;           /* 1 */
     dns_pool *pool;
