@@ -157,6 +157,22 @@ static void interrupted_learning_ends_the_same(void **state)
     }
 }
 
+static void batches_fit_the_scenes_that_are_left(void **state)
+{
+    (void)state;
+    size_t large = dns_sampler_fitting_batch(set, 1000);
+    dns_coarse *net;
+    dns_coarse_learning_options o = short_learning(DNS_COARSE_CONTRAST);
+    assert_in_range(large, 10, 37);
+    assert_int_equal(dns_sampler_fitting_batch(set, 7), 7);
+    o.steps = 1;
+    o.sampler.batch = large;
+    for (o.sampler.held_out = 0; o.sampler.held_out < 2; o.sampler.held_out++) {
+        assert_ok(dns_coarse_learn(&net, set, &o, NULL));
+        dns_coarse_free(net);
+    }
+}
+
 /* What wins on queries of folds not trained on is chosen; nothing tried leaves the mean. */
 static void the_best_on_held_out_folds_is_chosen(void **state)
 {
@@ -191,6 +207,7 @@ int main(void)
         cmocka_unit_test(both_recipes_lower_their_loss_alike_for_any_threads),
         cmocka_unit_test(contrast_starts_at_the_mean_vector),
         cmocka_unit_test(interrupted_learning_ends_the_same),
+        cmocka_unit_test(batches_fit_the_scenes_that_are_left),
         cmocka_unit_test(the_best_on_held_out_folds_is_chosen),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -59,13 +59,13 @@ static void set_recipes(struct work *w)
     }
     dns_coarse_learning_options *contrast = &w->recipes[0], *published = &w->recipes[1];
     contrast->steps = s->recipe == CONTRAST || s->recipe == BOTH ? s->steps : 0;
-    contrast->sampler.batch = s->batch;
+    contrast->sampler.batch = dns_sampler_fitting_batch(w->in.set, s->batch);
     contrast->rate = s->rate;
     contrast->tau = s->tau;
     contrast->share = s->share;
     contrast->pull = s->pull;
     published->steps = s->recipe == PUBLISHED || s->recipe == BOTH ? s->published_steps : 0;
-    published->sampler.batch = s->published_batch;
+    published->sampler.batch = dns_sampler_fitting_batch(w->in.set, s->published_batch);
     published->rate = s->published_rate;
     published->shape.out = s->out;
     published->shape.feed_forward = s->feed_forward;

@@ -63,6 +63,7 @@ static void set_options(struct work *w)
         o->trainer.steps = s->steps;
     if (s->batch > 0)
         o->sampler.batch = s->batch;
+    o->sampler.batch = dns_sampler_fitting_batch(w->set, o->sampler.batch);
     if (s->frames > 0)
         o->sampler.max_frames = s->frames;
     if (s->rate > 0)
@@ -79,6 +80,8 @@ static void set_options(struct work *w)
     o->n_pairs = w->n_pairs;
     w->float_options = dns_fine_options_default(DNS_FINE_ATTENTION, DNS_FINE_MEASURED);
     w->float_options.rule = o->rule;
+    w->float_options.sampler.batch =
+        dns_sampler_fitting_batch(w->set, w->float_options.sampler.batch);
     w->float_options.sampler = o->sampler;
 }
 

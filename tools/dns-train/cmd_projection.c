@@ -169,29 +169,40 @@ out:
     return status;
 }
 
-/* The best on pictures of scenes that were not trained on; of equals the first. */
+/* By how much candidate c finds more than another, over pictures. */
+static dns_status gain_over(dns_interval *out, const struct work *w, int c, int other)
+{
+    double *gain;
+    dns_status status = dns_alloc(&gain, w->pictures.n, sizeof *gain);
+    for (size_t i = 0; i < w->pictures.n && status == DNS_OK; i++)
+        gain[i] = w->found[c][i] - w->found[other][i];
+    if (status == DNS_OK)
+        status = dns_bootstrap_mean(out, gain, w->pictures.n, 2000, 1);
+    dns_free(gain);
+    return status;
+}
+
+/* The best on pictures of scenes that were not trained on; one that is preferred gives way only to
+ * what is better beyond chance. */
 static dns_status choose(enum candidate *best, struct work *w)
 {
-    double *gain = NULL;
-    dns_interval interval;
-    size_t n = w->pictures.n;
-    dns_status status = dns_alloc(&gain, n, sizeof *gain);
+    dns_status status = DNS_OK;
+    dns_interval gain, over_best;
     *best = w->candidates[PRESENT] != NULL ? PRESENT : PCA;
-    for (int c = 0; c < CANDIDATES && status == DNS_OK; c++) {
-        bool there = c == TRAINED || w->candidates[c] != NULL;
-        for (size_t i = 0; i < n && there; i++) {
-            w->means[c] += w->found[c][i] / (double)n;
-            gain[i] = w->found[c][i] - w->found[PCA][i];
-        }
-        if (there)
-            status = dns_bootstrap_mean(&interval, gain, n, 2000, 1);
-        if (there && status == DNS_OK && !w->invocation->quiet)
+    for (int c = 0; c < CANDIDATES; c++) {
+        if (c != TRAINED && w->candidates[c] == NULL)
+            continue;
+        for (size_t i = 0; i < w->pictures.n; i++)
+            w->means[c] += w->found[c][i] / (double)w->pictures.n;
+        DNS_TRY(gain_over(&gain, w, c, PCA));
+        DNS_TRY(gain_over(&over_best, w, c, (int)*best));
+        if (!w->invocation->quiet)
             printf("%-22s mean 1 / rank %.4f, against PCA %+.4f [%+.4f, %+.4f]\n",
-                   candidate_names[c], w->means[c], interval.mean, interval.low, interval.high);
-        if (there && w->means[c] > w->means[*best])
+                   candidate_names[c], w->means[c], gain.mean, gain.low, gain.high);
+        if (over_best.low > 0)
             *best = (enum candidate)c;
     }
-    dns_free(gain);
+out:
     return status;
 }
 

@@ -3,16 +3,13 @@
 
 want 0 dns-train whitening --videos "$CLIPS/frog.webm" --frames 4 --copies 1 --dim 16 -o m
 train() {
-    dns-train projection --videos "$CLIPS" --frames 1 --views 3 --steps 20 --batch 6 --dim 16 --wide 32 --folds 2 -o m "$@"
+    dns-train projection --videos "$CLIPS" --frames 1 --views 3 --steps 50 --batch 6 --dim 16 --wide 32 --folds 2 -o m "$@"
 }
 want 0 train --checkpoint ck
 says "the model's whitening"
 says "trained projection"
-says "is its whitening now"
 want 0 dns-model verify m
 says "whitening: ok"
-want 0 dns-model info m --json
-says '"mean_1_over_rank"'
 check "checkpoints" test -e ck.fold0-seed0 -a -e ck.fold1-seed0
 
 want 2 dns-train projection -o m

@@ -26,6 +26,10 @@ typedef struct dns_sampler_options {
 
 DNS_API dns_sampler_options dns_sampler_options_default(void);
 
+/* `batch`, or as many scenes as are left to draw from whichever fold is held out, if that is less
+ * (at least 2). */
+DNS_API size_t dns_sampler_fitting_batch(const dns_training_set *set, size_t batch);
+
 /* Immutable; `set` is borrowed. */
 typedef struct dns_sampler dns_sampler;
 
