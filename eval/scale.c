@@ -24,6 +24,7 @@ dns_scale_options dns_scale_options_default(void)
                            .n_videos = DNS_FIVR_VIDEOS,
                            .n_fine = 20000,
                            .n_queries = 20,
+                           .query_frames = 30,
                            .max_seconds = 2};
     for (size_t i = 0; i < N_TIERS; i++)
         o.kept[tiers[i]] = true;
@@ -67,7 +68,7 @@ static dns_status student_edit(dns_model_edit *e, dns_named_tensor **tensors, dn
         (*tensors)[i] = (dns_named_tensor){
             t->name, dns_tensor_f32(dns_parameters_weight(p, i), t->rank, t->shape)};
     }
-    *e = (dns_model_edit){"fine_binary", "{}", *tensors, n};
+    *e = (dns_model_edit){"fine_binary", "{\"comparator\":\"int8\"}", *tensors, n};
 out:
     return status;
 }
@@ -83,7 +84,7 @@ static dns_status make_model(const char *directory, const dns_scale_options *o)
     DNS_TRY(dns_string_format(&coarse, "{\"kind\":\"mean\",\"dim\":%zu}", o->corpus.dim));
     DNS_TRY(dns_string_format(
         &made,
-        "{\"version\":1,\"seed\":\"%llu\",\"mean_frames\":%.17g,\"codes\":%d,\"selector\":%d,"
+        "{\"version\":2,\"seed\":\"%llu\",\"mean_frames\":%.17g,\"codes\":%d,\"selector\":%d,"
         "\"fine_videos\":%zu}",
         (unsigned long long)o->corpus.seed, o->corpus.mean_frames, o->kept[DNS_KIND_CODES],
         o->kept[DNS_KIND_SELECTOR], o->kept[DNS_KIND_FINE_BINARY] ? o->n_fine : 0));

@@ -1,6 +1,7 @@
 /* Opening, asking, and what it took. */
 #include <math.h>
 #include <string.h>
+#include <time.h>
 
 #include "dnsel/memory.h"
 #include "dnsel/rounding.h"
@@ -23,6 +24,8 @@ static dns_status make_question(struct question *q, size_t number, const dns_sca
     dns_status status = DNS_OK;
     const dns_made_corpus *c = &o->corpus;
     *q = (struct question){.video = dns_made_query(c, number, o->n_videos)};
+    if (o->query_frames > 0 && q->video.n_frames > o->query_frames)
+        q->video.n_frames = o->query_frames;
     DNS_TRY(dns_alloc(&q->vector, c->dim, sizeof *q->vector));
     DNS_TRY(dns_alloc(&q->bits, c->dim / 8, 1));
     DNS_TRY(
@@ -101,7 +104,7 @@ out:
 
 /* Seconds of every query at one budget. */
 struct times {
-    double *scan, *route, *fine, *pair;
+    double *scan, *route, *fine, *pair, *cpu;
 };
 
 static dns_status ask(dns_answer **out, dns_searcher *searcher, const struct question *q,
@@ -110,13 +113,23 @@ static dns_status ask(dns_answer **out, dns_searcher *searcher, const struct que
     dns_search_options options = dns_search_options_default();
     options.budget = share > 0 ? DNS_BUDGET_SHARE : DNS_BUDGET_NONE;
     options.amount = share;
+    options.exhaustive = o->exhaustive;
     options.cancel = o->cancel;
     return dns_search(out, searcher, &q->query, &options);
 }
 
-static dns_status measure_budget(dns_scale_report *out, size_t budget, dns_searcher *searcher,
-                                 const struct question *questions, struct times *t,
-                                 const dns_scale_options *o)
+static double processor_seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* *without: seconds of the processor that a query takes without fine comparisons, which the first
+ * budget tells the others. */
+static dns_status measure_budget(dns_scale_report *out, size_t budget, double *without,
+                                 dns_searcher *searcher, const struct question *questions,
+                                 struct times *t, const dns_scale_options *o)
 {
     dns_scale_budget *b = &out->budgets[budget];
     double start = dns_seconds(), limit = o->max_seconds * (double)o->n_queries;
@@ -127,6 +140,7 @@ static dns_status measure_budget(dns_scale_report *out, size_t budget, dns_searc
         char original[32];
         if (dns_cancelled(o->cancel))
             return dns_status_set(DNS_ERR_CANCELLED, "interrupted");
+        double busy = processor_seconds();
         dns_status status = ask(&a, searcher, &questions[q], dns_scale_budgets[budget], o);
         if (status != DNS_OK)
             return status;
@@ -134,22 +148,32 @@ static dns_status measure_budget(dns_scale_report *out, size_t budget, dns_searc
         out->found += budget == 0 && a->n_results > 0 && strcmp(a->results[0].name, original) == 0;
         b->wanted = a->n_wanted;
         b->made += a->n_pairs;
+        b->left += a->n_left;
+        busy = processor_seconds() - busy;
         out->router = a->router;
         t->scan[q] = a->coarse_seconds;
         t->route[q] = a->route_seconds;
         t->fine[q] = a->fine_seconds;
-        if (a->n_pairs > 0)
+        if (budget == 0)
+            t->cpu[q] = busy;
+        if (a->n_pairs > 0) {
+            t->cpu[n_pairs] = (busy - *without) / (double)a->n_pairs;
             t->pair[n_pairs++] = (a->fine_seconds - out->answer) / (double)a->n_pairs;
+        }
         dns_answer_free(a);
     }
     b->asked = n;
     b->made /= n;
+    b->left /= n;
+    b->cpu = scale_median(t->cpu, n_pairs);
     b->scan = scale_median(t->scan, n);
     b->route = scale_median(t->route, n);
     b->fine = scale_median(t->fine, n);
     b->pair = scale_median(t->pair, n_pairs);
-    if (budget == 0)
+    if (budget == 0) {
         out->answer = b->fine;
+        *without = scale_median(t->cpu, n);
+    }
     b->whole = n_pairs == 0 && b->wanted > 0
                    ? NAN
                    : b->scan + b->route + out->answer + (double)b->wanted * b->pair;
@@ -161,6 +185,7 @@ static dns_status measure_queries(dns_scale_report *out, struct scale_index *ind
 {
     dns_status status = DNS_OK;
     struct times t = {0};
+    double without = 0;
     dns_searcher *searcher = NULL;
     dns_answer *first = NULL;
     const dns_searcher_options how = {.pool = o->pool, .fine = DNS_FINE_AUTO};
@@ -168,11 +193,12 @@ static dns_status measure_queries(dns_scale_report *out, struct scale_index *ind
     DNS_TRY(dns_alloc(&t.route, o->n_queries, sizeof *t.route));
     DNS_TRY(dns_alloc(&t.fine, o->n_queries, sizeof *t.fine));
     DNS_TRY(dns_alloc(&t.pair, o->n_queries, sizeof *t.pair));
+    DNS_TRY(dns_alloc(&t.cpu, o->n_queries, sizeof *t.cpu));
     DNS_TRY(dns_searcher_open(&searcher, index->store, index->model, &how));
     DNS_TRY(ask(&first, searcher, &questions[0], 0, o));
     size_t n = dns_searcher_fine(searcher) == DNS_FINE_NONE ? 1 : DNS_SCALE_BUDGETS;
     for (size_t b = 0; b < n; b++) {
-        DNS_TRY(measure_budget(out, b, searcher, questions, &t, o));
+        DNS_TRY(measure_budget(out, b, &without, searcher, questions, &t, o));
         if (o->progress != NULL)
             o->progress->report(o->progress->payload, b + 1, n, "budgets");
     }
@@ -184,6 +210,7 @@ out:
     dns_free(t.route);
     dns_free(t.fine);
     dns_free(t.pair);
+    dns_free(t.cpu);
     return status;
 }
 

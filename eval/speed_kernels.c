@@ -193,6 +193,23 @@ static dns_status tile_codes_plain(void *data)
     return DNS_OK;
 }
 
+static dns_status rows_to_i8_with(const tiles *t, const dns_kernels *k)
+{
+    for (size_t r = 0; r < N_FRAMES * N_REGIONS; r++)
+        t->out[r] = k->row_to_i8((int8_t *)t->bytes + r * DIM, t->floats + r * DIM, DIM);
+    return DNS_OK;
+}
+
+static dns_status rows_to_i8(void *data)
+{
+    return rows_to_i8_with(data, &((tiles *)data)->fast);
+}
+
+static dns_status rows_to_i8_plain(void *data)
+{
+    return rows_to_i8_with(data, &((tiles *)data)->plain);
+}
+
 static dns_status conv_f32_with(const tiles *t, const dns_kernels *k)
 {
     for (size_t y = 0; y < CONV_ROWS; y++)
@@ -267,6 +284,12 @@ dns_status speed_tiles(dns_speed *speed)
          .work.words = N_PRODUCTS * (DIM / 64.0),
          .run = tile_codes,
          .plain = tile_codes_plain,
+         .data = &t},
+        {.name = "row_to_i8",
+         .what = "540 rows of 512",
+         .work.bytes = 4.0 * N_FRAMES * N_REGIONS * DIM,
+         .run = rows_to_i8,
+         .plain = rows_to_i8_plain,
          .data = &t},
         {.name = "conv_f32",
          .what = layer,

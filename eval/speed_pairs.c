@@ -211,17 +211,18 @@ static dns_tensor stored(dns_dtype dtype, const void *data, size_t width)
 }
 
 /* The ways to compare frames, in the order of `pair ways[]`. */
-enum { FLOATS, BYTES, CODES, ASYMMETRIC, SAME, SYMMETRIC, N_WAYS };
+enum { FLOATS, BYTES, CODES, ASYMMETRIC, SAME, SAME_BYTES, SYMMETRIC, N_WAYS };
 
 static dns_status make_ways(pair *ways, bench *b, size_t dim)
 {
     dns_status status = DNS_OK;
     for (size_t i = 0; i < N_WAYS; i++) {
-        bool in_codes = i == CODES || i == ASYMMETRIC;
+        bool in_codes = i == CODES || i == ASYMMETRIC, same = i == SAME || i == SAME_BYTES;
+        bool in_bytes = i == BYTES || i == SAME_BYTES;
         ways[i].bench = b;
-        ways[i].reference = &ways[FLOATS];
+        ways[i].reference = &ways[i == SAME_BYTES ? SAME : FLOATS];
         ways[i].target = stored(DNS_F32, b->target, dim);
-        if (i == BYTES)
+        if (in_bytes)
             ways[i].target = stored(DNS_I8, b->bytes, dim), ways[i].scales = b->scales;
         if (in_codes)
             ways[i].target = stored(DNS_U8, b->codes, dim / 8);
@@ -230,8 +231,8 @@ static dns_status make_ways(pair *ways, bench *b, size_t dim)
                                               N_REGIONS, dim));
         else
             DNS_TRY(dns_f2f_query_create(&ways[i].query,
-                                         i == BYTES || i == ASYMMETRIC ? DNS_F2F_I8 : DNS_F2F_F32,
-                                         i == SAME        ? DNS_F2F_SAME
+                                         in_bytes || i == ASYMMETRIC ? DNS_F2F_I8 : DNS_F2F_F32,
+                                         same             ? DNS_F2F_SAME
                                          : i == SYMMETRIC ? DNS_F2F_SYMMETRIC
                                                           : DNS_F2F_MAX,
                                          b->query, N_QUERY, N_REGIONS, dim));
@@ -296,6 +297,12 @@ static dns_status speed_frames(dns_speed *speed, pair *ways, const struct pair_w
          .work.f32 = w->f2f,
          .run = compare,
          .data = &ways[SYMMETRIC]},
+        {.name = "f2f_same_i8",
+         .what = pair_frames,
+         .work.i8 = w->f2f / N_REGIONS,
+         .run = compare,
+         .loss = difference,
+         .data = &ways[SAME_BYTES]},
         {.name = "selector_map",
          .what = "60 frames",
          .work.f32 =
@@ -379,7 +386,8 @@ dns_status speed_students(dns_speed *speed)
     DNS_TRY(make_videos(&b, DIM));
     DNS_TRY(make_comparators(&b));
     DNS_TRY(make_ways(ways, &b, DIM));
-    DNS_TRY(compare(&ways[FLOATS])); /* the reference of the others */
+    DNS_TRY(compare(&ways[FLOATS])); /* the references of the others */
+    DNS_TRY(compare(&ways[SAME]));
     DNS_TRY(speed_frames(speed, ways, &work));
     DNS_TRY(speed_comparators(speed, &b, ways, &work));
     DNS_TRY(speed_whole_pairs(speed, &b, ways, &work));

@@ -209,6 +209,13 @@ static size_t kernel_bytes(const dns_region_query *q)
     return floats > bytes ? floats : bytes;
 }
 
+/* Bytes are made of a target's floats in the time of comparing those with some 16 regions. */
+static bool bytes_pay(const dns_region_query *q, const dns_record *target)
+{
+    size_t n = q->rule.regions == DNS_REGIONS_SAME ? q->n_frames : q->n_frames * q->n_regions;
+    return q->bytes != NULL && (target->dtype == DNS_I8 || n > 16);
+}
+
 dns_status dns_region_compare(const dns_region_query *q, struct dns_region_scratch *s, float *score,
                               float floor, const dns_record *target)
 {
@@ -220,7 +227,7 @@ dns_status dns_region_compare(const dns_region_query *q, struct dns_region_scrat
                         sizeof *s->stored));
     DNS_TRY(dns_reserve(&s->kernels, &s->kernels_capacity, kernel_bytes(q), 1));
     const dns_tensor tensor = tensor_of(target, target->dtype, target->data);
-    if (q->bytes != NULL && floor > -1 && target->shape[2] == q->dim &&
+    if (bytes_pay(q, target) && floor > -1 && target->shape[2] == q->dim &&
         target->shape[1] == q->n_regions)
         DNS_TRY(rule_out(&below, q, s, floor, target, &columns));
     if (below)

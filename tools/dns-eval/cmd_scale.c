@@ -13,10 +13,10 @@ enum { DIGITS = 5, MILLION = 1000000 };
 struct settings {
     const char *out, *tiers;
     uint64_t seed;
-    size_t videos, fine_videos, dim, queries, jobs;
+    size_t videos, fine_videos, dim, queries, query_frames, jobs;
     double frames, seconds;
     int progress;
-    bool growth, growth_codes, json, csv;
+    bool growth, growth_codes, exhaustive, json, csv;
 };
 
 static const struct settings defaults = {.out = "dns-scale",
@@ -26,6 +26,7 @@ static const struct settings defaults = {.out = "dns-scale",
                                          .fine_videos = 20000,
                                          .dim = 512,
                                          .queries = 20,
+                                         .query_frames = 30,
                                          .frames = DNS_FIVR_FRAMES,
                                          .seconds = 2};
 
@@ -118,18 +119,19 @@ static void print_times(const dns_scale_report *r, const dns_scale_options *o)
     putchar('\n');
     dns_recall_print(r->scans);
     printf("\nmedian ms of %zu queries; router %s; after %g s a query a budget is left\n"
-           "%6s %9s %9s %9s %9s %9s %9s %9s\n",
+           "%6s %9s %9s %9s %9s %9s %9s %9s %9s %9s\n",
            o->n_queries, dns_router_name(r->router), o->max_seconds, "budget", "scan", "route",
-           "fine", "pairs", "wanted", "ms/pair", "whole");
+           "fine", "pairs", "left", "wanted", "ms/pair", "cpu/pair", "whole");
     for (size_t i = 0; i < DNS_SCALE_BUDGETS; i++) {
         const dns_scale_budget *b = &r->budgets[i];
         if (i > 0 && b->wanted == 0)
             continue;
-        printf("%4.0f %% %9.3f %9.3f %9.1f %9zu %9zu %9.4f %9.1f\n", 100 * dns_scale_budgets[i],
-               1e3 * b->scan, 1e3 * b->route, 1e3 * b->fine, b->made, b->wanted, 1e3 * b->pair,
-               1e3 * b->whole);
+        printf("%4.0f %% %9.3f %9.3f %9.1f %9zu %9zu %9zu %9.4f %9.4f %9.1f\n",
+               100 * dns_scale_budgets[i], 1e3 * b->scan, 1e3 * b->route, 1e3 * b->fine, b->made,
+               b->left, b->wanted, 1e3 * b->pair, 1e3 * b->cpu, 1e3 * b->whole);
     }
-    printf("whole: scan, route, and all wanted pairs at the measured ms a pair\n"
+    printf("left: comparisons left before their end; cpu/pair: ms of one processor\n"
+           "whole: scan, route, and all wanted pairs at the measured ms a pair\n"
            "%zu of %zu originals came first by coarse vectors alone\n",
            r->found, o->n_queries);
     printf("\n%10s %12s %12s %12s\n", "videos", "scan ms", "codes ms", "route ms");
@@ -215,7 +217,9 @@ static void put_budgets(dns_json_writer *w, const dns_scale_report *r)
         dns_json_put_integer(w, "asked", (int64_t)b->asked);
         dns_json_put_integer(w, "pairs_wanted", (int64_t)b->wanted);
         dns_json_put_integer(w, "pairs_made", (int64_t)b->made);
+        dns_json_put_integer(w, "pairs_left", (int64_t)b->left);
         put_ms(w, "pair_ms", b->pair);
+        put_ms(w, "pair_cpu_ms", b->cpu);
         put_ms(w, "whole_ms", b->whole);
         dns_json_end_object(w);
     }
@@ -300,6 +304,8 @@ static int run(const dns_invocation *invocation)
     o.n_videos = s->videos;
     o.n_fine = s->fine_videos;
     o.n_queries = s->queries;
+    o.query_frames = s->query_frames;
+    o.exhaustive = s->exhaustive;
     o.max_seconds = s->seconds;
     o.n_growth = s->growth ? MILLION : 0;
     o.n_growth_codes = s->growth_codes ? 10 * MILLION : 0;
@@ -367,6 +373,16 @@ static const dns_option options[] = {
      .help = "copies that are asked for",
      .minimum = 1,
      .maximum = 10000},
+    {.name = "query-frames",
+     .kind = DNS_OPTION_COUNT,
+     .offset = AT(query_frames),
+     .value = "N",
+     .help = "the first so many frames of a query are asked for; 0: all",
+     .maximum = 10000},
+    {.name = "exhaustive",
+     .kind = DNS_OPTION_FLAG,
+     .offset = AT(exhaustive),
+     .help = "finish every fine comparison, as dns-query --exhaustive does"},
     {.name = "seconds",
      .kind = DNS_OPTION_NUMBER,
      .offset = AT(seconds),

@@ -22,6 +22,8 @@ typedef struct dns_scale_options {
     size_t n_fine;
     bool kept[DNS_KIND_COUNT]; /* codes, selector and fine_binary are looked at */
     size_t n_queries;
+    size_t query_frames; /* the first so many of a query are asked for; 0: all */
+    bool exhaustive;     /* as in dns_search_options */
     /* A budget is asked of a first query whatever it takes, of others while it took less than this
      * for each of n_queries. */
     double max_seconds;
@@ -33,7 +35,8 @@ typedef struct dns_scale_options {
     dns_cancel *cancel;
 } dns_scale_options;
 
-/* 225,960 videos, 20,000 of them with fine codes; all four tiers; 20 queries of 2 seconds. */
+/* 225,960 videos, 20,000 of them with fine codes; all four tiers; 20 queries of 30 frames
+ * and 2 seconds. */
 DNS_API dns_scale_options dns_scale_options_default(void);
 
 /* Bytes that the records will take, pages of the index left out. */
@@ -62,10 +65,12 @@ typedef struct dns_scale_budget {
     double scan, route; /* every video's coarse score; which pairs to compare finely */
     double fine;        /* comparisons, and the answer's order */
     double pair;  /* one comparison: fine without the answer, over pairs made; 0 without any */
+    double cpu;   /* the same in seconds of the processor, which other programs do not lengthen */
     double whole; /* NaN when pairs are wanted and none was made; scan, route, answer, and `wanted`
                      comparisons at `pair` each */
     size_t asked; /* queries */
     size_t wanted, made; /* pairs a query; fewer are made where videos have no codes */
+    size_t left;         /* of those made, left before their end */
 } dns_scale_budget;
 
 /* Reading all rows of a tier: scanned, and merely read from memory in the same run. Best times. */
