@@ -287,7 +287,7 @@ static dns_status take_steps(struct run *r, size_t done)
         DNS_TRY(take_step(r, step));
         if (o->progress != NULL && o->progress->report != NULL)
             o->progress->report(o->progress->payload, step, o->steps, "steps");
-        if (o->checkpoint_every > 0 && step % o->checkpoint_every == 0)
+        if (step == o->steps || (o->checkpoint_every > 0 && step % o->checkpoint_every == 0))
             DNS_TRY(save(r, step));
     }
 out:

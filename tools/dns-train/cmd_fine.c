@@ -38,6 +38,8 @@ struct work {
     dns_labelled_pair *pairs;
     size_t n_pairs;
     dns_fine_options options, float_options;
+    size_t n_trainings, n_done; /* of folds and seeds */
+    double start;               /* of the first */
 };
 
 /* ---- what is to be done ---- */
@@ -156,6 +158,12 @@ static void on_figures(void *payload, const dns_fine_figures *f)
     printf(":\n");
     for (int k = 0; k < DNS_FINE_CANDIDATES; k++)
         print_row(dns_fine_candidate_name((dns_fine_candidate)k), f->map[k]);
+    if (w->n_done++ == 0 && w->n_trainings > 1) {
+        char left[32];
+        dns_duration_text(left, sizeof left,
+                          (dns_seconds() - w->start) * (double)(w->n_trainings - 1));
+        printf("%zu more trainings of folds and seeds: about %s\n", w->n_trainings - 1, left);
+    }
     fflush(stdout);
 }
 
@@ -209,6 +217,8 @@ static dns_status choose(struct work *w, dns_fine_choice *choice)
                                                                   : w->options.rule.direction};
         return DNS_OK;
     }
+    w->n_trainings = o.n_folds * o.n_seeds;
+    w->start = dns_seconds();
     bool from_float = w->kind == DNS_FINE_BINARY && w->s->recipe == DNS_FINE_MEASURED;
     return dns_fine_choose(choice, w->set, &w->options, from_float ? &w->float_options : NULL, &o,
                            w->pool);

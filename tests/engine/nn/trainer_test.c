@@ -16,6 +16,7 @@ struct fit {
     size_t n_moved, n_validated;
     size_t best_at;   /* validation peaks there */
     size_t cancel_at; /* 0: never */
+    size_t die_at;
     dns_cancel cancel;
     size_t last_step;
 };
@@ -33,6 +34,8 @@ static dns_status fit_step(void *payload, dns_step_facts *facts, size_t step)
     }
     facts->operations = 6 * N;
     f->last_step = step;
+    if (step == f->die_at && step > 0)
+        return dns_status_set(DNS_ERR_IO, "killed");
     if (step == f->cancel_at)
         atomic_store(&f->cancel.wanted, true);
     return DNS_OK;
@@ -165,10 +168,15 @@ static void a_killed_training_goes_on_from_its_last_checkpoint(void **state)
     o.checkpoint = path;
     o.curve = curve;
     task = task_of(&killed);
-    assert_ok(dns_trainer_run(&report, &task, &o, NULL)); /* its last checkpoint is of step 56 */
+    killed.die_at = 59; /* the last checkpoint is of step 56 */
+    assert_status(dns_trainer_run(&report, &task, &o, NULL), DNS_ERR_IO);
     task = task_of(&again);
     assert_ok(dns_trainer_run(&report, &task, &o, NULL));
     assert_int_equal(again.last_step, 60);
+    again.last_step = 0; /* once more: nothing is left to be done */
+    assert_ok(dns_trainer_run(&report, &task, &o, NULL));
+    assert_int_equal(again.last_step, 0);
+    assert_int_equal(report.steps, 60);
     copy_weights(got, &again);
     assert_memory_equal(got, expected, sizeof got);
     char *text;

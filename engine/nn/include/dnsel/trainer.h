@@ -52,7 +52,7 @@ typedef struct dns_trainer_options {
                         on to the end */
     const char *checkpoint;  /* file, and FILE.best beside it; NULL: none. Found there, training
                                 goes on from it */
-    size_t checkpoint_every; /* steps; 0: only when cancelled */
+    size_t checkpoint_every; /* steps; 0: only at the end and when cancelled */
     const char *curve;       /* file of JSON lines, one a dns_curve_point; NULL: none */
     const dns_progress *progress; /* NULL: none. Unit "steps" */
     dns_cancel *cancel;
