@@ -306,12 +306,14 @@ dns_status dns_coarse_ann_refresh(dns_coarse_ann_report *report, const dns_snaps
     DNS_TRY(path_of(&path, snapshot));
     DNS_TRY(dns_coarse_ann_factory(factory, setting, n));
     if (factory[0] != '\0' && !rebuild) {
-        status = load(&ann, &generation, snapshot, path, false);
+        status = load(&ann, &generation, snapshot, path, true);
         if (status != DNS_OK && !is_unusable(status))
             goto out;
         if (status == DNS_OK && may_stay(dns_ann_get_info(ann).factory, factory, setting)) {
             if (generation == origin.generation)
                 goto current;
+            dns_ann_free(ann); /* mapped, it cannot be changed */
+            DNS_TRY(load(&ann, &generation, snapshot, path, false));
             DNS_TRY(change(&done, &report->n_changed, ann, generation, snapshot, pool));
         }
     }

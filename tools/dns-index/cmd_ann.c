@@ -14,18 +14,22 @@ struct settings {
     size_t jobs;
 };
 
+dns_status dns_index_set_ann(dns_store_settings *settings, const char *kind)
+{
+    char resolved[DNS_ANN_FACTORY];
+    dns_status status = dns_coarse_ann_factory(resolved, kind, 0);
+    memset(settings->ann, 0, sizeof settings->ann);
+    if (status == DNS_OK && strcmp(kind, "auto") != 0)
+        strncpy(settings->ann, kind, sizeof settings->ann - 1);
+    return status;
+}
+
 /* Another kind from now on. */
 static dns_status set_factory(dns_store *store, const char *factory)
 {
-    char resolved[DNS_ANN_FACTORY];
     dns_store_settings wanted = *dns_store_settings_get(store);
-    dns_status status = dns_coarse_ann_factory(resolved, factory, 0);
-    if (status != DNS_OK)
-        return status;
-    memset(wanted.ann, 0, sizeof wanted.ann);
-    if (strcmp(factory, "auto") != 0)
-        strncpy(wanted.ann, factory, sizeof wanted.ann - 1);
-    return dns_store_set_kept(store, &wanted);
+    dns_status status = dns_index_set_ann(&wanted, factory);
+    return status == DNS_OK ? dns_store_set_kept(store, &wanted) : status;
 }
 
 static dns_status print_report(const dns_coarse_ann_report *r, bool json, bool quiet)

@@ -120,6 +120,7 @@ static const struct settings defaults = {.common = DNS_INGEST_DEFAULTS,
 #define AT(field) offsetof(struct settings, field)
 static const dns_option options[] = {
     DNS_INGEST_OPTIONS(struct settings, common),
+    DNS_ANN_OPTION(struct settings, common),
     {.name = "files-from",
      .letter = 'f',
      .kind = DNS_OPTION_LIST,

@@ -149,6 +149,7 @@ static const struct settings defaults = {.common = DNS_INGEST_DEFAULTS, .memory 
 #define AT(field) offsetof(struct settings, field)
 static const dns_option options[] = {
     DNS_INGEST_OPTIONS(struct settings, common),
+    DNS_ANN_OPTION(struct settings, common),
     {.name = "memory",
      .kind = DNS_OPTION_BYTES,
      .offset = AT(memory),

@@ -18,6 +18,9 @@ int dns_index_open_failed(const dns_invocation *invocation, const char *director
 /* Bytes of all records over the number of videos; 0 for an empty index. */
 double dns_index_bytes_a_video(const dns_store_stat *stat);
 
+/* auto, none or FAISS's text into settings->ann. DNS_ERR_ARG. */
+DNS_MUST_CHECK dns_status dns_index_set_ann(dns_store_settings *settings, const char *kind);
+
 /* One line, or one object, about coarse.faiss. */
 void dns_index_print_ann(const dns_coarse_ann_state *state);
 void dns_index_put_ann(dns_json_writer *w, const dns_coarse_ann_state *state);

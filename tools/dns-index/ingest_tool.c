@@ -123,6 +123,11 @@ static dns_status check_opened(const dns_store *store, const dns_store_settings 
         return dns_status_set(DNS_ERR_MODEL, "%s: made with --sampling %s; %s is another",
                               directory, made->sampling, wanted->sampling);
     bool same = true;
+    if (s->ann != NULL && strcmp(made->ann, wanted->ann) != 0)
+        return dns_status_set(DNS_ERR_ARG,
+                              "%s: made with another --ann; change it with: dns-index ann %s "
+                              "--factory %s",
+                              directory, directory, s->ann);
     if (!isnan(s->merge) && made->merge != wanted->merge)
         return dns_status_set(DNS_ERR_ARG,
                               "%s: merges frames up to %g; change it with: dns-index tiers %s "
@@ -155,6 +160,8 @@ static dns_status open_store(dns_store **out, const char *directory, const dns_e
     *out = NULL;
     if (job->s->keep != NULL)
         DNS_TRY(dns_keep_parse(&wanted, job->s->keep));
+    if (job->s->ann != NULL)
+        DNS_TRY(dns_index_set_ann(&wanted, job->s->ann));
     if (!isnan(job->s->merge))
         wanted.merge = (float)job->s->merge;
     DNS_TRY(dns_embedder_check(embedder, &wanted));

@@ -11,7 +11,7 @@
 #include "terminal.h"
 
 typedef struct dns_ingest_settings {
-    const char *model, *keep;
+    const char *model, *keep, *ann;
     double merge; /* NAN: not given */
     size_t jobs;
     bool dry_run, json;
@@ -62,6 +62,15 @@ typedef struct dns_ingest_settings {
     {                                                                                         \
         .name = "json", .kind = DNS_OPTION_FLAG, .offset = offsetof(type, field.json),        \
         .help = "print the report as JSON"                                                    \
+    }
+
+/* Of those that may make an index. */
+#define DNS_ANN_OPTION(type, field)                                                             \
+    {                                                                                           \
+        .name = "ann", .kind = DNS_OPTION_STRING, .offset = offsetof(type, field.ann),          \
+        .value = "KIND",                                                                        \
+        .help = "how a new index has its coarse vectors in FAISS, too: auto, none, or FAISS's " \
+                "text, say IVF1024,SQ8; dns-index ann changes it"                               \
     }
 
 /* The kinds of "coarse,fine_attention:int8,archive" and the bits of "fine_binary:256" into
