@@ -23,6 +23,7 @@ struct measured {
     const char *path;
     dns_classification figures;
     double average_precision; /* of pairs */
+    double calibration_error; /* of the probability of what is given; of pairs, of a duplicate */
     double microseconds;      /* a row, on one thread */
     size_t bytes;
     char **labels;
@@ -47,6 +48,37 @@ static dns_status duplicates_precision(double *out, const dns_labelled_rows *row
 out:
     dns_free(scores);
     dns_free(truth);
+    return status;
+}
+
+/* Classes by the most probable one, tags and pairs by each of their probabilities. */
+static dns_status calibration(double *out, const dns_labelled_rows *rows, const float *p)
+{
+    dns_status status = DNS_OK;
+    const size_t k = rows->n_labels;
+    float *said = NULL;
+    uint8_t *truth = NULL;
+    size_t n = 0;
+    DNS_TRY(dns_alloc(&said, rows->n * k, sizeof *said));
+    DNS_TRY(dns_alloc(&truth, rows->n * k, sizeof *truth));
+    for (size_t i = 0; i < rows->n; i++) {
+        size_t first = rows->task == DNS_LABEL_PAIR ? 1 : 0, last = k;
+        if (rows->labelled[i] == 0)
+            continue;
+        if (rows->task == DNS_LABEL_CLASS) {
+            for (size_t j = 1; j < k; j++)
+                first = p[i * k + j] > p[i * k + first] ? j : first;
+            last = first + 1;
+        }
+        for (size_t j = first; j < last; j++) {
+            said[n] = p[i * k + j];
+            truth[n++] = rows->y[i * k + j] == 1;
+        }
+    }
+    *out = dns_calibration_error(said, truth, n);
+out:
+    dns_free(truth);
+    dns_free(said);
     return status;
 }
 
@@ -90,6 +122,7 @@ static dns_status measure(struct measured *m, const char *data)
     m->average_precision = -1;
     if (rows->task == DNS_LABEL_PAIR)
         DNS_TRY(duplicates_precision(&m->average_precision, rows, p));
+    DNS_TRY(calibration(&m->calibration_error, rows, p));
     DNS_TRY(keep_names(m, shape));
 out:
     dns_free(p);
@@ -109,8 +142,8 @@ static void free_measured(struct measured *m)
 static void print_text(const struct measured *m)
 {
     const dns_classification *f = &m->figures;
-    printf("%s: %zu rows, macro F1 %.4f, micro F1 %.4f, accuracy %.4f", m->path, f->n, f->macro_f1,
-           f->micro_f1, f->accuracy);
+    printf("%s: %zu rows, macro F1 %.4f, micro F1 %.4f, accuracy %.4f, calibration error %.4f",
+           m->path, f->n, f->macro_f1, f->micro_f1, f->accuracy, m->calibration_error);
     if (m->average_precision >= 0)
         printf(", average precision of duplicates %.4f", m->average_precision);
     printf("; %zu bytes, %.1f us a row\n", m->bytes, m->microseconds);
@@ -128,6 +161,7 @@ static void put_measured(dns_json_writer *w, const struct measured *m)
     dns_json_put_number(w, "macro_f1", f->macro_f1, 17);
     dns_json_put_number(w, "micro_f1", f->micro_f1, 17);
     dns_json_put_number(w, "accuracy", f->accuracy, 17);
+    dns_json_put_number(w, "calibration_error", m->calibration_error, 17);
     if (m->average_precision >= 0)
         dns_json_put_number(w, "average_precision", m->average_precision, 17);
     dns_json_put_integer(w, "bytes", (int64_t)m->bytes);
@@ -205,8 +239,9 @@ const dns_command dns_eval_classifier = {
     .name = "classifier",
     .synopsis = "",
     .summary = "measure a classifier on labelled rows",
-    .description = "Macro and micro F1, precision and recall of every label, for pairs the average "
-                   "precision of duplicates; bytes and time.",
+    .description =
+        "Macro and micro F1, precision and recall of every label, for pairs the average "
+        "precision of duplicates; expected calibration error over ten bins; bytes and time.",
     .examples = "  dns-eval classifier --model m.cpm --data test.csv --compare base.cpm\n",
     .options = options,
     .settings_size = sizeof(struct settings),

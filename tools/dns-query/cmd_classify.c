@@ -10,6 +10,7 @@
 #include "dnsel/video_features.h"
 #include "program.h"
 #include "terminal.h"
+#include "video_names.h"
 
 struct settings {
     const char *classifier, *index, *networks;
@@ -152,26 +153,30 @@ static dns_status classify_index(struct work *w)
     dns_status status = DNS_OK;
     dns_store *store = NULL;
     dns_snapshot *snapshot = NULL;
-    uint64_t *ids = NULL, id;
-    size_t n_ids = 0;
+    dns_video_names *names = NULL;
+    uint64_t *ids = NULL;
+    size_t n_ids = 0, place;
+    const bool all = w->invocation->n_operands == 0;
     dns_cancel *cancel = dns_interrupt_catch();
     DNS_TRY(dns_store_open(&store, w->s->index, DNS_STORE_READ, NULL));
     DNS_TRY(check_origin(w, &dns_store_settings_get(store)->model, w->s->index));
     DNS_TRY(dns_snapshot_open(&snapshot, store));
-    if (w->invocation->n_operands == 0)
-        DNS_TRY(dns_snapshot_ids(&ids, &n_ids, snapshot, DNS_KIND_COARSE));
-    for (size_t i = 0; i < n_ids; i++) {
+    DNS_TRY(dns_snapshot_ids(&ids, &n_ids, snapshot, DNS_KIND_COARSE));
+    if (!all)
+        DNS_TRY(dns_video_names_create(&names, snapshot, ids, n_ids));
+    for (size_t i = 0; all && i < n_ids; i++) {
         if (dns_cancelled(cancel))
             DNS_FAIL(DNS_ERR_CANCELLED, "interrupted");
         DNS_TRY(note(w, classify_stored(w, snapshot, ids[i])));
     }
     for (size_t i = 0; i < w->invocation->n_operands; i++) {
-        status = dns_snapshot_find(&id, snapshot, w->invocation->operands[i]);
+        status = dns_video_names_find(&place, names, w->invocation->operands[i]);
         if (status == DNS_OK)
-            status = classify_stored(w, snapshot, id);
+            status = classify_stored(w, snapshot, ids[place]);
         DNS_TRY(note(w, status));
     }
 out:
+    dns_video_names_free(names);
     dns_free(ids);
     dns_snapshot_close(snapshot);
     dns_store_close(store);
@@ -236,6 +241,8 @@ static dns_status open_classifier(struct work *w)
     dns_status status = DNS_OK;
     if (s->classifier == NULL || (s->index == NULL) == (s->videos.n == 0))
         DNS_FAIL(DNS_ERR_ARG, "--model, and one of --index and --video, are needed");
+    if (s->index == NULL && w->invocation->n_operands > 0)
+        DNS_FAIL(DNS_ERR_ARG, "%s: files are given with --video", w->invocation->operands[0]);
     status = dns_classifier_open(&w->classifier, s->classifier);
     if (status != DNS_OK) {
         status = status == DNS_ERR_NOTFOUND ? DNS_ERR_ARG : status; /* that is kept for the index */
@@ -301,7 +308,7 @@ static const dns_option options[] = {
      .kind = DNS_OPTION_STRING,
      .offset = AT(classifier),
      .value = "FILE",
-     .help = "the classifier, .cpm"},
+     .help = "the classifier, a .cpm of dns-train classifier (not a model directory)"},
     {.name = "index",
      .kind = DNS_OPTION_STRING,
      .offset = AT(index),
@@ -341,8 +348,14 @@ const dns_command dns_query_classify = {
     .summary = "tell the class or the tags of videos",
     .description =
         "Answers from what the index keeps of every video, or from files: coarse vector, "
-        "selector's scalar and duration. Nothing that was privileged in training is read. Exit "
-        "code 1: no label was given to any video.",
+        "selector's scalar and duration. Nothing that was privileged in training is read. Each "
+        "video's most probable labels are shown with their probabilities, and a * before those "
+        "that "
+        "are given: the most probable class, or the tags above their thresholds, if their "
+        "probability is --min-confidence or more. Stored videos are named by path, id or file "
+        "name.\n\n"
+        "Exit codes: 1 no label was given to any video, 3 some videos could not be read, 10 no "
+        "index, 12 a classifier of another version, or made for vectors of another model.",
     .examples = "  dns-query classify --model m.cpm --index videos.dns --min-confidence 0.6\n"
                 "  dns-query classify --model m.cpm --video clip.mp4 --json\n",
     .options = options,

@@ -33,6 +33,10 @@ if command -v strace >/dev/null; then
     strace -f -e trace=openat -o trace dns-query classify --model m.cpm --index v.dns >/dev/null
     check "no privileged file is opened" eval '! grep -E "\.cpf|t\.cpm" trace'
 fi
+want 0 dns-query classify --model m.cpm --index v.dns frog --csv
+check "one video" test "$(wc -l <"$work/out")" = 3
+want 2 dns-query classify --model m.cpm --video "$first" "$first"
+says "files are given with --video"
 want 0 dns-query classify --model m.cpm --video "$first"
 says "frog.webm"
 want 1 dns-query classify --model m.cpm --index v.dns --min-confidence 1
