@@ -271,8 +271,8 @@ out:
 /* 250 KB a picture and 38 KB a view within 3 GB; with many videos some of the queries of each. */
 static void choose_sizes(struct work *w)
 {
-    const double bytes = 3e9, a_picture = 250e3 + 5 * 38e3;
-    w->views = 5;
+    const double bytes = 3e9, a_picture = 250e3 + 8 * 38e3;
+    w->views = 8;
     w->frames = 5;
     while (w->frames > 1 && (double)(w->frames * w->n_videos + w->n_photos) * a_picture > bytes)
         w->frames--;
@@ -314,7 +314,7 @@ static dns_status estimate(double *seconds, const struct work *w)
     dns_status status = measure_speed(&rate);
     double pictures = (double)w->frames * videos + (double)w->n_photos;
     double pairs = videos * (w->queries > 0 ? (double)w->queries : 17) * videos;
-    double work = w->s->backbone ? pictures * (double)w->views * frame + 300 * 96 * tail_view : 0;
+    double work = w->s->backbone ? pictures * (double)w->views * frame + 420 * 96 * tail_view : 0;
     work += w->s->projection ? pictures * (double)w->views * frame + 60 * (folds + 1) : 0;
     work += videos * 12 * 15 * frame; /* 12 frames of a video on average, 15 views */
     work += 2 * seeds * (fine * (folds + 1) + 3 * pairs * pair);
