@@ -2,8 +2,11 @@
 #include "support.h"
 
 #include <math.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "dnsel/feature_import.h"
 #include "dnsel/normalise.h"
@@ -362,6 +365,64 @@ static void a_half_converted_index_answers(void **state)
     dns_store_close(narrow);
 }
 
+/* A tenth of a second in all. */
+static void slowly(void *payload, size_t done, size_t total, const char *unit)
+{
+    (void)payload, (void)done, (void)total, (void)unit;
+    usleep(100000 / ROWS);
+}
+
+static int convert_slowly(const char *directory, const dns_store_settings *wanted)
+{
+    dns_store *store;
+    dns_ingest_report report;
+    const dns_ingest_options options = {.progress = {NULL, slowly}};
+    if (dns_store_open(&store, directory, DNS_STORE_WRITE, NULL) != DNS_OK ||
+        dns_tiers_run(&report, store, NULL, wanted, &options) != DNS_OK)
+        return 1;
+    dns_ingest_report_free(&report);
+    dns_store_close(store);
+    return 0;
+}
+
+/* Another process makes the index smaller and is killed, sooner or later; meanwhile and afterwards
+ * every answer is whole, and the next run ends as if nothing had been. */
+static void a_killed_conversion_can_be_repeated_under_readers(void **state)
+{
+    (void)state;
+    dns_store_settings from = keeping(DNS_F32, 192, 0), to = keeping(DNS_F32, 64, 0.5f);
+    dns_store *direct = build("never-killed", &to);
+    static float scores[ROWS][ROWS], expected[ROWS][ROWS];
+    score_all(expected, direct, DNS_FINE_BINARY);
+    for (unsigned wait = 0; wait < 4; wait++) {
+        char name[32], directory[256];
+        snprintf(name, sizeof name, "killed-%u", wait);
+        snprintf(directory, sizeof directory, "%s/%s", test_folder(), name);
+        dns_store_close(build(name, &from));
+        fflush(NULL);
+        pid_t pid = fork();
+        assert_true(pid >= 0);
+        if (pid == 0)
+            _exit(convert_slowly(directory, &to));
+        dns_store *store;
+        assert_ok(dns_store_open(&store, directory, DNS_STORE_READ, NULL));
+        score_all(scores, store, DNS_FINE_BINARY);
+        usleep(wait * 40000);
+        score_all(scores, store, DNS_FINE_BINARY);
+        kill(pid, SIGKILL);
+        assert_int_equal(waitpid(pid, NULL, 0), pid);
+        score_all(scores, store, DNS_FINE_BINARY);
+        dns_store_close(store);
+        assert_int_equal(convert_slowly(directory, &to), 0);
+        assert_ok(dns_store_open(&store, directory, DNS_STORE_READ, NULL));
+        score_all(scores, store, DNS_FINE_BINARY);
+        assert_memory_equal(scores, expected, sizeof scores);
+        expect_equal(store, direct);
+        dns_store_close(store);
+    }
+    dns_store_close(direct);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -370,6 +431,7 @@ int main(void)
         cmocka_unit_test(frames_within_the_distance_are_stored_once),
         cmocka_unit_test(merged_frames_are_exact),
         cmocka_unit_test(a_half_converted_index_answers),
+        cmocka_unit_test(a_killed_conversion_can_be_repeated_under_readers),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
