@@ -369,8 +369,9 @@ static const dns_option options[] = {
     {.name = "surplus",
      .kind = DNS_OPTION_FLAG,
      .offset = AT(surplus),
-     .help = "with --groups: only the paths of the others, one a line (with --null each ending "
-             "with a NUL byte); nothing is deleted"},
+     .help =
+         "with --groups: only the paths of copies of what is kept, one a line (with --null each "
+         "ending with a NUL byte); nothing is deleted"},
     {.name = "resume",
      .kind = DNS_OPTION_STRING,
      .offset = AT(resume),

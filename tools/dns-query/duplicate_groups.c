@@ -29,8 +29,8 @@ struct member {
 };
 
 struct group {
-    size_t first, n; /* members */
-    uint64_t surplus;
+    size_t first, n;  /* members */
+    uint64_t surplus; /* bytes of those that are like the kept one itself */
 };
 
 struct groups {
@@ -165,8 +165,11 @@ static dns_status choose_kept(struct groups *g, const dns_pair_list *pairs)
         note_score(g, a, b, pairs->items[i].score);
         note_score(g, b, a, pairs->items[i].score);
     }
-    for (size_t i = 0; i < g->n_members; i++)
-        g->members[g->best[g->members[i].root]].kept = true;
+    for (size_t i = 0; i < g->n_members; i++) {
+        struct member *best = &g->members[g->best[g->members[i].root]];
+        best->kept = true;
+        best->direct = false;
+    }
     return DNS_OK;
 }
 
@@ -181,7 +184,7 @@ static dns_status arrange(struct groups *g)
     for (size_t i = 0, end; i < g->n_members; i = end) {
         struct group group = {.first = i};
         for (end = i; end < g->n_members && g->members[end].root == g->members[i].root; end++)
-            group.surplus += g->members[end].kept ? 0 : g->members[end].meta.file_size;
+            group.surplus += g->members[end].direct ? g->members[end].meta.file_size : 0;
         group.n = end - i;
         if (group.n > 1)
             g->items[g->n++] = group;
@@ -207,7 +210,7 @@ static const char *path_of(const struct member *m)
 
 static void put_text(const struct groups *g, const struct group *group, size_t number)
 {
-    printf("group %zu: %zu videos, %.1f MB beside the one to keep\n", number, group->n,
+    printf("group %zu: %zu videos, %.1f MB in copies of the one to keep\n", number, group->n,
            (double)group->surplus / 1e6);
     for (size_t i = group->first; i < group->first + group->n; i++) {
         const struct member *m = &g->members[i];
@@ -272,7 +275,7 @@ static void put_ndjson(const struct groups *g, const struct group *group, size_t
 static void put_surplus(const struct groups *g, const struct group *group, char end)
 {
     for (size_t i = group->first; i < group->first + group->n; i++)
-        if (!g->members[i].kept) {
+        if (g->members[i].direct) {
             fputs(path_of(&g->members[i]), stdout);
             putchar(end);
         }

@@ -22,13 +22,14 @@ typedef enum dns_groups_format {
     DNS_GROUPS_TEXT,
     DNS_GROUPS_NDJSON,
     DNS_GROUPS_CSV,
-    DNS_GROUPS_SURPLUS,     /* only the paths of what need not be kept, one a line */
+    DNS_GROUPS_SURPLUS, /* only the paths of copies of what is kept, one a line: not of what others
+                           connect with it */
     DNS_GROUPS_SURPLUS_NULL /* ending with a NUL byte */
 } dns_groups_format;
 
 /*
  * Writes to standard output the sets of videos that pairs connect, directly or through others,
- * those first that hold the most bytes beside the one to keep. Suggested is the video whose
+ * those first that hold the most bytes in copies of the one to keep. Suggested is the video whose
  * decoding met no errors, then the longest in whole seconds, then the one of most pixels, then of
  * most bytes, then the first by name. The others follow by their score with it, or, where that pair
  * was not found, by their best score in the set. Videos that were removed since are left out. *n =
