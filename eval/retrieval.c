@@ -64,10 +64,12 @@ static size_t precision_at(const dns_retrieval *r, dns_ranker ranker, size_t bud
 
 /* The oracles are top-k by a key that knows the fine score, so they are the coarse router on that
  * key. */
-static void oracle_key(float *key, const dns_retrieval_query *q, dns_ranker ranker)
+static void oracle_key(float *key, const dns_retrieval_query *q, dns_ranker ranker, bool calibrated)
 {
     for (size_t i = 0; i < q->n; i++) {
         float gain = q->fine[i] / 2 + 0.5f - q->expected[i];
+        if (!calibrated) /* whatever is chosen rises: relevant ones first, then what rises least */
+            gain = q->relevant[i] ? 2 + q->fine[i] : q->fine[i];
         key[i] = ranker == DNS_RANKER_ORACLE_FINE         ? q->fine[i]
                  : ranker == DNS_RANKER_ORACLE_DIFFERENCE ? fabsf(gain)
                  : q->relevant[i]                         ? gain
@@ -87,7 +89,7 @@ static dns_status choose(struct run *run, const dns_retrieval_query *q, size_t k
                               .expected = q->expected,
                               .probability = q->probability};
     if (ranker >= DNS_RANKER_ORACLE_FINE) {
-        oracle_key(run->key, q, ranker);
+        oracle_key(run->key, q, ranker, run->options->calibrated);
         router.router = DNS_ROUTER_COARSE;
         input.coarse = run->key;
     }
@@ -251,7 +253,8 @@ static dns_status check_queries(struct run *run)
     for (int r = 0; r < DNS_RANKER_COUNT; r++)
         run->out->present[r] = r == DNS_RANKER_PAIR                                 ? probable
                                : r == DNS_RANKER_SELECTOR || r == DNS_RANKER_HYBRID ? confident
-                                                                                    : true;
+                               : r == DNS_RANKER_ORACLE_DIFFERENCE ? run->options->calibrated
+                                                                   : true;
     return DNS_OK;
 }
 

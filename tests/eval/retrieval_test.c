@@ -52,7 +52,14 @@ static void budgets_lead_from_coarse_to_fine(void **state)
     assert_string_equal(dns_ranker_name(DNS_RANKER_PAIR), "pair");
     assert_int_equal(dns_retrieval_n_edits(r), 3);
     assert_string_equal(dns_retrieval_edit(r, 1), "blur");
+    assert_null(dns_retrieval_get(r, DNS_RANKER_ORACLE_DIFFERENCE, 0, 0)); /* not calibrated */
+    for (size_t b = 0; b < DNS_BUDGETS; b++) /* nobody beats one who knows the answer */
+        for (int ranker = 0; ranker < DNS_RANKER_COUNT; ranker++)
+            assert_true(dns_retrieval_get(r, (dns_ranker)ranker, b, 0) == NULL ||
+                        map_of(r, (dns_ranker)ranker, b) <= map_of(r, DNS_RANKER_ORACLE_GAIN, b));
     for (int ranker = 0; ranker < DNS_RANKER_COUNT; ranker++) {
+        if (ranker == DNS_RANKER_ORACLE_DIFFERENCE)
+            continue;
         assert_true(map_of(r, (dns_ranker)ranker, 0) == map_of(r, DNS_RANKER_COARSE, 0));
         assert_true(map_of(r, (dns_ranker)ranker, DNS_BUDGETS - 1) ==
                     map_of(r, DNS_RANKER_COARSE, DNS_BUDGETS - 1));

@@ -45,7 +45,8 @@ typedef enum dns_ranker {
     DNS_RANKER_ORACLE_FINE,       /* largest fine score: the ceiling of routers without labels */
     DNS_RANKER_ORACLE_DIFFERENCE, /* largest |fine / 2 + 1/2 - expected|: what the selector is
                                      trained for */
-    DNS_RANKER_ORACLE_GAIN,       /* relevant ones that gain, others that fall */
+    DNS_RANKER_ORACLE_GAIN,       /* relevant ones that gain, others that fall; uncalibrated, where
+                                     all that is chosen rises: relevant ones */
     DNS_RANKER_COUNT
 } dns_ranker;
 
