@@ -601,12 +601,26 @@ const char *dns_protocol_names(void)
     return "FIVR-5K|FIVR-200K|CC_WEB_VIDEO|EVVE|SVD|VCDB";
 }
 
+/* *index of a name in `protocols`. */
+static dns_status find_protocol(size_t *index, const char *name)
+{
+    for (*index = 0; *index < sizeof protocols / sizeof protocols[0]; (*index)++)
+        if (strcmp(protocols[*index].name, name) == 0)
+            return DNS_OK;
+    return dns_status_set(DNS_ERR_ARG, "protocol '%s' is none of %s", name, dns_protocol_names());
+}
+
+dns_status dns_protocol_check(const char *name)
+{
+    size_t index;
+    return find_protocol(&index, name);
+}
+
 static dns_status run_named(struct run *run, const char *name)
 {
-    for (size_t i = 0; i < sizeof protocols / sizeof protocols[0]; i++)
-        if (strcmp(protocols[i].name, name) == 0)
-            return protocols[i].run(run);
-    return dns_status_set(DNS_ERR_ARG, "protocol '%s' is none of %s", name, dns_protocol_names());
+    size_t index;
+    dns_status status = find_protocol(&index, name);
+    return status != DNS_OK ? status : protocols[index].run(run);
 }
 
 dns_status dns_protocol_run(dns_protocol_report **out, const char *name,

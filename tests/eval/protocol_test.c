@@ -134,6 +134,9 @@ static void wrong_annotations_are_refused(void **state)
     for (size_t i = 0; i < 6; i++)
         assert_status(dns_protocol_run(&report, names[i], empty, scores, NULL), DNS_ERR_FORMAT);
     assert_status(dns_protocol_run(&report, "other", empty, scores, NULL), DNS_ERR_ARG);
+    assert_status(dns_protocol_check("FIVR"), DNS_ERR_ARG);
+    for (size_t i = 0; i < 6; i++)
+        assert_ok(dns_protocol_check(names[i]));
     dns_json *foreign = json("{\"pairs\":[[\"z\",\"a\",1]]}");
     assert_status(dns_protocol_run(&report, "SVD", foreign, scores, NULL), DNS_ERR_NOTFOUND);
     dns_scores_free(scores);

@@ -151,6 +151,7 @@ static int run(const dns_invocation *invocation)
     const dns_protocol_options options = {.drop_self_labels = s->drop_self};
     if (s->annotations == NULL || (s->scores == NULL) == (s->index == NULL))
         DNS_FAIL(DNS_ERR_ARG, "--annotations, and one of --scores and --index, are needed");
+    DNS_TRY(dns_protocol_check(name));
     DNS_TRY(dns_read_annotations(&annotations, s->annotations));
     if (s->scores != NULL)
         DNS_TRY(dns_read_scores(&scores, s->scores, s->queries, s->database));

@@ -74,6 +74,9 @@ DNS_API DNS_MUST_CHECK dns_status dns_protocol_run(dns_protocol_report **out, co
                                                    const dns_protocol_options *options);
 DNS_API void dns_protocol_report_free(dns_protocol_report *report);
 
+/* DNS_ERR_ARG unless there is a protocol of this name. */
+DNS_API DNS_MUST_CHECK dns_status dns_protocol_check(const char *name);
+
 /* The names of all protocols, separated by '|'. */
 DNS_API const char *dns_protocol_names(void);
 
