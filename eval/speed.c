@@ -143,8 +143,8 @@ static const struct group {
     {speed_tiles, "max_f32 both_f32 max_i8 min_hamming row_to_i8 conv_f32 conv_i8", true},
     {speed_students,
      "f2f_f32 f2f_by_gemm f2f_i8 f2f_codes f2f_asymmetric f2f_same f2f_same_i8 f2f_symmetric "
-     "selector_map "
-     "comparator_f32 comparator_i8 pair_attention_f32 pair_attention_i8 "
+     "selector_map comparator_f32 comparator_i8 selector_map_i8 pair_attention_f32 "
+     "pair_attention_i8 "
      "pair_binary_f32 pair_binary_i8",
      true},
     {speed_teacher, "pair_teacher_f32 pair_teacher_i8", true},

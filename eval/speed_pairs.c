@@ -123,7 +123,8 @@ static dns_status selector(void *data)
         dns_gemm_dense_f32(false, true, N_TARGET, N_TARGET, DIM, means, means, 0.0f, map);
     if (status != DNS_OK)
         return status;
-    return dns_mapcnn_run(b->map, b->net, map, N_TARGET, N_TARGET, b->scratch);
+    const dns_mapcnn *net = p->net != NULL ? p->net : b->net;
+    return dns_mapcnn_run(b->map, net, map, N_TARGET, N_TARGET, b->scratch);
 }
 
 static void to_bytes(int8_t *levels, float *scales, const float *x, size_t n_rows, size_t dim)
@@ -319,6 +320,9 @@ static dns_status speed_comparators(dns_speed *speed, bench *b, pair *ways,
     static const char maps[] = "30 x 60";
     pair floats = {.net = b->net, .bench = b, .reference = &ways[FLOATS]};
     pair bytes = {.net = b->net_i8, .bench = b, .reference = &ways[FLOATS]};
+    pair map = {
+        .net = b->net_i8, .bench = b, .target = ways[FLOATS].target, .reference = &ways[FLOATS]};
+    const double own = 2.0 * N_TARGET * N_TARGET * DIM + speed_comparator_work(60, 60, 0);
     const speed_case nets[] = {
         {.name = "comparator_f32",
          .what = maps,
@@ -330,6 +334,11 @@ static dns_status speed_comparators(dns_speed *speed, bench *b, pair *ways,
          .work = {.f32 = w->first, .i8 = w->rest},
          .run = comparator_alone,
          .data = &bytes},
+        {.name = "selector_map_i8",
+         .what = "60 frames, comparator in bytes",
+         .work = {.f32 = own, .i8 = speed_comparator_work(60, 60, 1)},
+         .run = selector,
+         .data = &map},
     };
     return measure_all(speed, nets, sizeof nets / sizeof *nets);
 }

@@ -4,7 +4,7 @@ NEEDS_BACKBONE=no
 . "$(dirname "$0")/../tools/cli/lib.sh" "$@"
 SOURCES=$(cd "$CLIPS/../../.." && pwd)
 find "$SOURCES/README.md" "$SOURCES/docs" -name '*.md' | sort >pages
-grep -hoE -e "--[a-z][a-z-]+" "$SOURCES"/tools/* "$SOURCES"/eval/* 2>/dev/null | sort -u >script-options
+grep -hoE -e "--[a-z][a-z0-9-]+" "$SOURCES"/tools/* "$SOURCES"/eval/* 2>/dev/null | sort -u >script-options
 
 for program in "$BIN"/dns-*; do
     [ -x "$program" ] && [ -f "$program" ] || continue
@@ -45,7 +45,7 @@ while IFS= read -r page; do
         [ "$name" = dns-query ] && [ ! -e "help.$name.${sub:-none}" ] && sub=search
         [ -n "$sub" ] || continue
         [ -e "help.$name.$sub" ] || { complain "$page" "$line" "$name has no command $sub"; continue; }
-        for option in $(grep -oE -e ' --[a-z][a-z-]*' <<<"$text"); do
+        for option in $(grep -oE -e ' --[a-z][a-z0-9-]*' <<<"$text"); do
             grep -qE -e "$option( |\$)" "help.$name.$sub" || complain "$page" "$line" "$name $sub has no option $option"
         done
     done < <(grep -noE 'dns-(index|query|model|eval|train)[^`|#;)]*' "$page" | grep -vE '^[0-9]+:dns-[a-z]+/')
@@ -55,7 +55,7 @@ while IFS= read -r page; do
             grep -qE -e "(cmake|cc|ffmpeg|ctest|make|pkg-config|git|man|update-alternatives)[^\`]*$option" <(sed -n "${line}p" "$page") ||
             grep -qxE -e '--(man|bash-completion|version|prefix|cflags|libs|fix)' <<<"$option" ||
             complain "$page" "$line" "nobody has the option $option"
-    done < <(grep -noE -e '(^|[ `(])--[a-z][a-z-]+' "$page" | sed -E 's/:[ `(]/:/')
+    done < <(grep -noE -e '(^|[ `(])--[a-z][a-z0-9-]+' "$page" | sed -E 's/:[ `(]/:/')
     # Links, as seen from the page.
     while IFS=: read -r line target; do
         [ -e "$(dirname "$page")/$target" ] || complain "$page" "$line" "no file $target"
