@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dnsel/cpu.h"
 #include "dnsel/normalise.h"
 #include "dnsel/search.h"
 #include "dnsel/visil.h"
@@ -273,8 +274,9 @@ static void leaving_early_changes_no_answer(void **state)
         ask_both(&n_asymmetric, w, DNS_FINE_BINARY, true, pool);
         close_world(w);
     }
-    for (size_t f = 0; f < 3; f++)
-        assert_true(n_left[f] > 50);
+    assert_true(n_left[0] > 50 && n_left[1] > 50);
+    if (dns_cpu_flags() & DNS_CPU_VNNI) /* else regions are compared in floats alone */
+        assert_true(n_left[2] > 50);
     assert_true(n_asymmetric > 50);
     dns_pool_free(pool);
 }
