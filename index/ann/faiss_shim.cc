@@ -214,7 +214,9 @@ bool visit_lists(const faiss::IndexIVF *ivf, visitor visit, void *payload)
                 ivf->reconstruct_from_offset(static_cast<int64_t>(list), static_cast<int64_t>(i),
                                              vector.data());
             });
-            if (!visit(payload, ids[i], told ? vector.data() : nullptr))
+            faiss::Index::idx_t id; /* in a mapped file it lies anywhere */
+            std::memcpy(&id, reinterpret_cast<const char *>(ids.get()) + i * sizeof id, sizeof id);
+            if (!visit(payload, id, told ? vector.data() : nullptr))
                 return false;
         }
     }

@@ -262,6 +262,49 @@ static void what_is_removed_is_found_no_more(void **state)
     dns_ann_free(graph);
 }
 
+/* What was visited. */
+struct visited {
+    size_t n, n_most;
+    bool exact;
+};
+
+static dns_status visit(void *payload, uint64_t id, const float *vector)
+{
+    struct visited *v = payload;
+    size_t row = 0;
+    if (v->n == v->n_most)
+        return dns_status_set(DNS_ERR_CANCELLED, "enough");
+    v->n++;
+    while (row < ROWS && fixture.ids[row] != id)
+        row++;
+    assert_true(row < ROWS);
+    assert_non_null(vector);
+    test_assert_close("vector", vector, fixture.vectors + row * DIM, DIM, v->exact ? 0 : 0.05, 0);
+    return DNS_OK;
+}
+
+static void every_vector_is_given_back(void **state)
+{
+    (void)state;
+    static const char *const factories[] = {"Flat", "IVF16,Flat", "HNSW8", "SQ8", "IVF16,SQ8"};
+    for (size_t f = 0; f < sizeof factories / sizeof factories[0]; f++) {
+        dns_ann *ann = build(factories[f], DNS_F32);
+        struct visited v = {.n_most = ROWS, .exact = f < 3};
+        assert_ok(dns_ann_visit(ann, visit, &v));
+        assert_int_equal(v.n, ROWS);
+        v = (struct visited){.n_most = 7, .exact = f < 3};
+        assert_status(dns_ann_visit(ann, visit, &v), DNS_ERR_CANCELLED);
+        assert_int_equal(v.n, 7);
+        dns_ann_free(ann);
+    }
+    dns_ann *codes = build("BFlat", DNS_U8);
+    assert_status(dns_ann_visit(codes, visit, NULL), DNS_ERR_UNSUPPORTED);
+    dns_ann_free(codes);
+    assert_ok(dns_ann_check_factory("IVF16,SQ8", DNS_F32));
+    assert_ok(dns_ann_check_factory("BFlat", DNS_U8));
+    assert_status(dns_ann_check_factory("BFlat", DNS_F32), DNS_ERR_ARG);
+}
+
 static void few_or_no_vectors_are_no_error(void **state)
 {
     static const char *const factories[] = {"Flat", "HNSW8", "BFlat", "BHNSW8"};
@@ -543,6 +586,7 @@ int main(void)
         cmocka_unit_test(more_effort_finds_more),
         cmocka_unit_test(any_number_of_threads_gives_the_same),
         cmocka_unit_test(what_is_removed_is_found_no_more),
+        cmocka_unit_test(every_vector_is_given_back),
         cmocka_unit_test(few_or_no_vectors_are_no_error),
         cmocka_unit_test(unknown_factories_are_refused),
         cmocka_unit_test(bad_vectors_and_orders_are_refused),
