@@ -49,6 +49,8 @@ want 12 dns-query classify --model names --index v.dns
 # Pairs: from videos and copies of them to a router.
 cp videos/frog.webm videos/frog.copy.webm
 ffmpeg -v error -y -i videos/birds.mp4 -vf hue=h=90 videos/birds.hue.mp4 </dev/null
+mkdir videos/again
+cp videos/tree.mp4 videos/again/
 dns-index build both.dns videos --quiet >/dev/null 2>&1
 printf 'query,original,scene_group,exclude\n%s\n%s\n' frog.copy.webm,frog.webm,g1,birds birds.hue,birds.mp4,, >truth.csv
 want 0 dns-train classifier-data --task pair --index both.dns --labels truth.csv --pool 3 --out pairs.cpf
@@ -68,6 +70,9 @@ says "needs a classifier of pairs"
 want 12 dns-query classify --model pair.cpm --index both.dns
 says "classifies pairs, not videos"
 want 2 dns-train classifier --data named.cpf --folds 4 --out no.cpf
+printf 'video,label\nfrog.webm,cat\ntree,dog\n' >twice.csv
+want 2 dns-train classifier-data --index both.dns --labels twice.csv --out no.cpf
+says "row 2: several videos are called 'tree'"
 printf 'video,other,label\nfrog.webm,frog.webm,1\n' >same.csv
 want 2 dns-train classifier-data --task pair --index both.dns --labels same.csv --out no.cpf
 says "no pair with itself"
