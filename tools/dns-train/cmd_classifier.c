@@ -115,7 +115,8 @@ static dns_status fit_teachers(struct work *w)
     if (!w->diagnosis.worthwhile)
         dns_complain(w->invocation,
                      "CPFD is not expected to help: AUROC of the teacher's confidence %.3f (0.65 "
-                     "wanted), its macro F1 %.3f against %.3f without privileged features",
+                     "wanted), its macro F1 %.3f against %.3f without privileged features; see "
+                     "--cross-validate, and --method base",
                      w->diagnosis.auroc, w->diagnosis.macro_f1, w->diagnosis.base_macro_f1);
 out:
     return status;
