@@ -86,11 +86,13 @@ static dns_status surround(assembly *a, const dns_edit_plan *p, const char *host
         return dns_status_set(DNS_ERR_ARG, "%s: too short to surround anything", host);
     double around = fmin(p->around, ground->duration), before = around * p->share;
     double start = (ground->duration - around) * p->host_place;
+    /* Chroma has half the size, so padding wants even ones. */
+    size_t width = p->width / 2 * 2, height = p->height / 2 * 2;
     char fit[128];
     snprintf(
         fit, sizeof fit,
         "fps=%.4f,scale=%zu:%zu:force_original_aspect_ratio=decrease,pad=%zu:%zu:-1:-1,setsar=1",
-        rate, p->width, p->height, p->width, p->height);
+        rate, width, height, width, height);
     a->inputs[1] = (dns_remake_input){host, start, before};
     a->inputs[2] = (dns_remake_input){host, start + before, around - before};
     a->n_inputs = 3;

@@ -231,6 +231,30 @@ static void every_edit_writes_a_file(void **state)
         }
 }
 
+/* Chroma of half the size needs even sizes, which not every file has. */
+static void files_of_odd_sizes_are_edited(void **state)
+{
+    (void)state;
+    char original[256], host[256], path[256];
+    dns_edit_facts facts;
+    test_clip clip = {.n_frames = 40,
+                      .rate = 10,
+                      .width = 161,
+                      .height = 121,
+                      .codec = "ffv1",
+                      .container = "matroska"};
+    strcpy(original, test_path("odd.mkv"));
+    strcpy(path, test_path("copy.mp4"));
+    test_clip_write(original, &clip);
+    gray_file(host);
+    for (int kind = 0; kind < DNS_EDIT_KINDS; kind++)
+        for (uint64_t seed = 0; seed < 3; seed++) {
+            dns_random random = dns_random_seed(seed);
+            assert_ok(dns_edit_apply_file(&plan, &facts, path, original, host, (dns_edit_kind)kind,
+                                          &random, NULL));
+        }
+}
+
 /* The gray of the host is there before and after the excerpt, and something else between. */
 static void embedded_excerpts_lie_where_the_facts_say(void **state)
 {
@@ -480,6 +504,7 @@ int main(void)
         cmocka_unit_test(edits_do_what_their_names_say),
         cmocka_unit_test(wrong_pictures_are_refused),
         cmocka_unit_test(every_edit_writes_a_file),
+        cmocka_unit_test(files_of_odd_sizes_are_edited),
         cmocka_unit_test(embedded_excerpts_lie_where_the_facts_say),
         cmocka_unit_test(files_that_cannot_be_edited_are_refused),
         cmocka_unit_test(a_set_is_the_same_for_any_number_of_threads),
