@@ -59,6 +59,24 @@ out:
     return status;
 }
 
+/* Regions of a frame of what is there. */
+static dns_status find_regions(dns_training_writer *w)
+{
+    dns_status status = DNS_OK;
+    dns_cursor *cursor = NULL;
+    dns_record record;
+    DNS_TRY(dns_snapshot_open(&w->snapshot, w->store));
+    DNS_TRY(dns_cursor_create(&cursor, w->snapshot, DNS_KIND_REGIONS, 0));
+    status = dns_cursor_next(&record, cursor);
+    if (status == DNS_OK)
+        w->n_regions = record.shape[1];
+    else if (status == DNS_EOF)
+        status = DNS_OK;
+out:
+    dns_cursor_free(cursor);
+    return status;
+}
+
 dns_status dns_training_writer_open(dns_training_writer **out, const char *directory,
                                     const dns_training_source *source)
 {
@@ -73,6 +91,7 @@ dns_status dns_training_writer_open(dns_training_writer **out, const char *direc
     DNS_TRY(dns_string_copy(&w->settings, source->settings));
     w->source.settings = w->settings;
     DNS_TRY(open_store(w));
+    DNS_TRY(find_regions(w));
     DNS_TRY(dns_batch_create(&w->batch, w->store, NULL));
     *out = w;
     w = NULL;

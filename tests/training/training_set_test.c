@@ -129,6 +129,7 @@ static void a_writer_goes_on_where_it_was_killed(void **state)
     assert_status(dns_training_writer_open(&w, path, &source), DNS_ERR_MODEL);
     source.settings = "{\"seed\":1}";
     assert_ok(dns_training_writer_open(&w, path, &source));
+    assert_status(dns_training_writer_put(w, "/b", "original", x, 1, 2), DNS_ERR_SHAPE);
     assert_true(dns_training_writer_has(&n, w, "/a", "original"));
     assert_int_equal(n, 2);
     assert_ok(dns_training_writer_mean(mean, w, "/a", "original"));
@@ -179,6 +180,32 @@ static void other_and_damaged_manifests_are_refused(void **state)
     }
 }
 
+static void open_damaged(const uint8_t *bytes, size_t size)
+{
+    char manifest[512], path[448];
+    dns_training_set *set;
+    snprintf(path, sizeof path, "%s/fuzzed", test_folder());
+    snprintf(manifest, sizeof manifest, "%s/manifest.json", path);
+    assert_ok(dns_file_write(manifest, bytes, size));
+    if (dns_training_set_open(&set, path) == DNS_OK)
+        dns_training_set_close(set);
+    else
+        assert_null(set);
+}
+
+static void damaged_manifests_do_not_crash(void **state)
+{
+    (void)state;
+    char path[512], manifest[640], *text;
+    size_t size;
+    snprintf(path, sizeof path, "%s/fuzzed", test_folder());
+    test_set_write(path, &small);
+    snprintf(manifest, sizeof manifest, "%s/manifest.json", path);
+    assert_ok(dns_file_read(&text, &size, manifest, 1 << 20));
+    test_fuzz(text, size, 200, open_damaged);
+    dns_free(text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -186,6 +213,7 @@ int main(void)
         cmocka_unit_test(means_have_unit_length_and_are_near_within_a_scene),
         cmocka_unit_test(clips_are_put_together_from_frames_of_views),
         cmocka_unit_test(a_writer_goes_on_where_it_was_killed),
+        cmocka_unit_test(damaged_manifests_do_not_crash),
         cmocka_unit_test(other_and_damaged_manifests_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -36,6 +36,12 @@ says "of 2 scenes"
 echo "none" >clips/bad.mp4
 want 3 prepare --out other --copies 0
 says "bad.mp4"
+# Feature files instead: one of the three videos has another number of regions.
+for _ in first again; do
+    want 3 dns-train prepare --features "$CLIPS/../import/features.npz" --folds 1 --out imported
+    says "2 videos (0 pictures, 0 hosts) of 2 scenes in 1 folds, 2 views of 10 frames"
+done
+want 12 dns-train prepare --features "$CLIPS/../import/array.npy" --folds 1 --out imported
 want 2 dns-train prepare --videos clips
 want 2 dns-train prepare --videos clips --features x.h5 --out both
 want 2 prepare --out many --copies 0 --folds 64
