@@ -66,7 +66,7 @@ static dns_status open_curve(struct run *r, size_t done)
         kept = (size_t)(end - text) + 1;
     }
     r->curve = fopen(r->o->curve, "wbe");
-    if (r->curve == NULL || fwrite(text, 1, kept, r->curve) != kept)
+    if (r->curve == NULL || (kept > 0 && fwrite(text, 1, kept, r->curve) != kept))
         status = dns_status_set_errno("%s", r->o->curve);
 out:
     dns_free(text);
