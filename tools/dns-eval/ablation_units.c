@@ -425,7 +425,7 @@ dns_status dns_ablation_routers(dns_ablation *a, uint64_t seed)
     dns_retrieval *study = NULL;
     char name[DNS_ABLATION_NAME];
     float t;
-    snprintf(name, sizeof name, "router %s %g", dns_ranker_name(DNS_RANKER_COUNT - 1),
+    snprintf(name, sizeof name, "router %s %g", dns_ranker_name(DNS_RANKER_ORACLE_GAIN),
              dns_budgets[DNS_BUDGETS - 1]);
     if (dns_ablation_has(a->book, name, 0, seed))
         return DNS_OK;
@@ -440,6 +440,8 @@ dns_status dns_ablation_routers(dns_ablation *a, uint64_t seed)
     DNS_TRY(dns_trial_route(&study, &r.scores, r.confidence, 0.4, 1));
     for (int k = 0; k < DNS_RANKER_COUNT; k++)
         for (size_t b = 0; b < DNS_BUDGETS; b++) {
+            if (dns_retrieval_precisions(study, (dns_ranker)k, b) == NULL)
+                continue;
             snprintf(name, sizeof name, "router %s %g", dns_ranker_name((dns_ranker)k),
                      dns_budgets[b]);
             DNS_TRY(dns_ablation_put(a->book, name, 0, seed,

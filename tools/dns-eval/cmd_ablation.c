@@ -190,6 +190,9 @@ static dns_status print_routers(FILE *stream, const struct work *w)
         fprintf(stream, " %5.0f %%", 100 * dns_budgets[b]);
     fprintf(stream, "   area to 30 %%\n");
     for (int r = 0; r < DNS_RANKER_COUNT; r++) {
+        DNS_TRY(router_map(&map, w, r, 0));
+        if (isnan(map))
+            continue;
         fprintf(stream, "%-20s", dns_ranker_name((dns_ranker)r));
         area = 0;
         for (size_t b = 0; b < DNS_BUDGETS; b++) {
@@ -210,7 +213,12 @@ static dns_status write_script(FILE *stream, const struct work *w)
 {
     dns_status status = DNS_OK;
     double map;
+    bool there[DNS_RANKER_COUNT], first = true;
     for (int r = 0; r < DNS_RANKER_COUNT; r++) {
+        DNS_TRY(router_map(&map, w, r, 0));
+        there[r] = !isnan(map);
+        if (!there[r])
+            continue;
         fprintf(stream, "$router%d << END\n", r);
         for (size_t b = 0; b < DNS_BUDGETS && dns_budgets[b] <= 0.3; b++) {
             DNS_TRY(router_map(&map, w, r, b));
@@ -223,8 +231,11 @@ static dns_status write_script(FILE *stream, const struct work *w)
     fprintf(stream, "set xlabel 'videos compared finely, %%'\nset ylabel 'mAP'\nset key outside\n"
                     "set grid\nplot ");
     for (int r = 0; r < DNS_RANKER_COUNT; r++)
-        fprintf(stream, "%s$router%d using 1:2 with linespoints title '%s'", r > 0 ? ", " : "", r,
-                dns_ranker_name((dns_ranker)r));
+        if (there[r]) {
+            fprintf(stream, "%s$router%d using 1:2 with linespoints title '%s'", first ? "" : ", ",
+                    r, dns_ranker_name((dns_ranker)r));
+            first = false;
+        }
     fprintf(stream, "\n");
 out:
     return status;
