@@ -130,7 +130,7 @@ static dns_status decide(dns_coarse_choice *out, struct choosing *c)
             gain[i] = c->ap[k][i] - c->ap[DNS_COARSE_PLAIN_MEAN][i];
         }
         DNS_TRY(dns_bootstrap_mean(&out->gain[k], gain, c->n, ROUNDS, 1));
-        if (out->map[k] > out->map[out->best])
+        if (out->map[k] > out->map[out->best] && out->gain[k].low > 0)
             out->best = (dns_coarse_candidate)k;
     }
 out:

@@ -82,7 +82,9 @@ typedef struct dns_coarse_choice {
     bool tried[DNS_COARSE_CANDIDATES];
     double map[DNS_COARSE_CANDIDATES];
     dns_interval gain[DNS_COARSE_CANDIDATES]; /* against the plain mean, paired over queries */
-    dns_coarse_candidate best;                /* the largest mAP, of equals the simpler */
+    /* The largest mAP, of equals the simpler; what the interval does not tell from the plain mean
+     * is no better than it. */
+    dns_coarse_candidate best;
 } dns_coarse_choice;
 
 /* Each fold is left out of a learning by each recipe and seed, and its queries are asked. The
