@@ -53,7 +53,8 @@ static dns_status declare(dns_visil *net)
     if (s->gate != DNS_GATE_NONE)
         DNS_TRY(add(net, &net->context, "attention.context_vector.weight", 2,
                     (size_t[]){1, s->gate == DNS_GATE_STUDENT ? s->hidden : s->dim}));
-    DNS_TRY(declare_head(net));
+    if (dns_visil_has_comparator(net))
+        DNS_TRY(declare_head(net));
 out:
     return status;
 }
@@ -70,6 +71,8 @@ dns_status dns_visil_create(dns_visil **out, const dns_visil_shape *shape, dns_s
     if ((shape->gate == DNS_GATE_STUDENT) != (shape->hidden != 0) ||
         ((shape->codes || shape->gate != DNS_GATE_NONE) && shape->dim == 0))
         DNS_FAIL(DNS_ERR_ARG, "a gate or codes without their size");
+    if (!shape->codes && shape->channels[0] == 0)
+        DNS_FAIL(DNS_ERR_ARG, "only codes are compared without a comparator");
     DNS_TRY(dns_alloc(&net, 1, sizeof *net));
     net->shape = *shape;
     net->rule = rule;
@@ -144,7 +147,10 @@ static dns_status read_shape(dns_visil_shape *shape, const dns_safetensors *file
     const dns_tensor *transform = find(file, prefix, "attention.transform.weight");
     const dns_tensor *context = find(file, prefix, "attention.context_vector.weight");
     *shape = (dns_visil_shape){0};
-    DNS_TRY(read_head(shape, file, prefix));
+    bool is_alone = code != NULL && !find(file, prefix, "visil_head.conv1.weight") &&
+                    !find(file, prefix, "video_comperator.conv1.weight");
+    if (!is_alone)
+        DNS_TRY(read_head(shape, file, prefix));
     if (code != NULL) {
         shape->codes = true;
         DNS_TRY(read_matrix(&shape->dim, &shape->code_bits, file, code, "binarization.W"));
@@ -207,6 +213,21 @@ dns_status dns_visil_set_dim(dns_visil *net, size_t dim)
                               net->shape.dim, dim);
     net->shape.dim = dim;
     return DNS_OK;
+}
+
+dns_status dns_visil_codes_alone(dns_visil **out, const dns_visil *net)
+{
+    const dns_visil_shape shape = {
+        .codes = true, .dim = net->shape.dim, .code_bits = net->shape.code_bits};
+    *out = NULL;
+    if (!net->shape.codes)
+        return dns_status_set(DNS_ERR_ARG, "a network without codes");
+    dns_status status = dns_visil_create(out, &shape, net->rule, false);
+    if (status == DNS_OK)
+        memcpy(dns_parameters_weight((*out)->parameters, (*out)->code_weight),
+               dns_parameters_weight(net->parameters, net->code_weight),
+               shape.dim * shape.code_bits * sizeof(dns_real));
+    return status;
 }
 
 /* ---- looking ---- */
@@ -294,11 +315,12 @@ dns_status dns_visil_initialise(dns_visil *net, double identity, dns_random *ran
 {
     dns_status status = DNS_OK;
     dns_parameters *p = net->parameters;
-    for (size_t l = 0; l < DNS_COMPARATOR_LAYERS; l++) {
+    bool has_comparator = dns_visil_has_comparator(net);
+    for (size_t l = 0; has_comparator && l < DNS_COMPARATOR_LAYERS; l++) {
         dns_parameters_set_xavier(p, net->conv_weight[l], random);
         dns_parameters_set_constant(p, net->conv_bias[l], 0);
     }
-    if (identity != 0)
+    if (has_comparator && identity != 0)
         DNS_TRY(start_as_chamfer(net, identity));
     if (net->shape.codes)
         DNS_TRY(start_as_rotation(net, random));

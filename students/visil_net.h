@@ -14,6 +14,11 @@ struct dns_visil {
     double rescaled_from;
 };
 
+static inline bool dns_visil_has_comparator(const dns_visil *net)
+{
+    return net->shape.channels[0] > 0;
+}
+
 /* The comparator's weights as the layer wants them. */
 dns_comparator dns_visil_comparator(const dns_visil *net);
 

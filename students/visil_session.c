@@ -51,6 +51,8 @@ static dns_status grow(struct buffer *buffer, size_t n)
 
 dns_status dns_visil_set_comparator(dns_visil_session *s, dns_mapcnn_form form)
 {
+    if (!dns_visil_has_comparator(s->net))
+        return DNS_OK;
     const dns_comparator head = dns_visil_comparator(s->net);
     dns_mapcnn_weights weights = {.replicate = head.padding == DNS_PADDING_EDGE};
     memcpy(weights.channels, head.channels, sizeof weights.channels);
@@ -547,20 +549,51 @@ static bool can_leave(const dns_visil_session *s, const struct chunks *c)
            (direction == DNS_DIRECTION_QUERY || direction == DNS_DIRECTION_SYMMETRIC);
 }
 
+/* Frames of a video that a row of the map stands for, where the score is taken from. */
+static size_t pooled(const dns_visil *net)
+{
+    return dns_visil_has_comparator(net) ? DNS_COMPARATOR_POOLED : 1;
+}
+
+/* Rows first .. end-1 of the map that the score is made of; `end` is moved to where it can stop. */
+static dns_status map_rows(dns_visil_session *s, struct chunk *c, size_t first, size_t *end)
+{
+    dns_status status = DNS_OK;
+    size_t n_query = s->query_runs.n_frames, n = c->columns.n_frames;
+    size_t columns = n / pooled(s->net);
+    const float *map = s->map.data;
+    if (dns_visil_has_comparator(s->net)) {
+        DNS_TRY(compare_frames(s, c, dns_mapcnn_input(*end, n_query)));
+        DNS_TRY(dns_mapcnn_run_rows(s->map.data, s->comparator, s->frames.data, n_query, n, first,
+                                    *end, s->comparing.data));
+    } else {
+        DNS_TRY(compare_frames(s, c, *end));
+        *end = c->n_seen;
+        map = s->frames.data;
+    }
+    dns_hardtanh_forward(s->clipped.data + first * columns, map + first * columns,
+                         (*end - first) * columns);
+out:
+    return status;
+}
+
 /* *score = that of one chunk, whose maps stay in the session; -INFINITY when, before all rows of
  * the comparator's output were made, no values of the rest could bring the video to the floor. */
 static dns_status compare_chunk(dns_visil_session *s, float *score, const dns_visil_video *target,
                                 size_t at, size_t n, const struct chunks *c)
 {
     dns_status status = DNS_OK;
-    size_t n_query = s->query_runs.n_frames, rows = n_query / 4, columns = n / 4;
+    size_t n_query = s->query_runs.n_frames, each = pooled(s->net);
+    size_t rows = n_query / each, columns = n / each;
     bool leaves = can_leave(s, c);
     const dns_runs whole = dns_runs_of(target->runs, target->n_frames);
     struct chunk chunk = {.target = target};
     chunk.columns = dns_runs_part(&chunk.at, &whole, at, n);
     DNS_TRY(grow(&s->map, rows * columns));
     DNS_TRY(grow(&s->clipped, rows * columns));
-    DNS_TRY(grow(&s->comparing, dns_mapcnn_scratch(s->comparator, n_query, n) / sizeof(float) + 1));
+    if (s->comparator != NULL)
+        DNS_TRY(
+            grow(&s->comparing, dns_mapcnn_scratch(s->comparator, n_query, n) / sizeof(float) + 1));
     s->n_query = n_query;
     s->n_target = n;
     const dns_score_map map = {.map = s->clipped.data, .rows = rows, .columns = columns};
@@ -568,11 +601,7 @@ static dns_status compare_chunk(dns_visil_session *s, float *score, const dns_vi
         s->clipped.data[i] = 1;
     for (size_t row = 0, end; row < rows; row = end) {
         end = leaves ? row + 1 : rows;
-        DNS_TRY(compare_frames(s, &chunk, dns_mapcnn_input(end, n_query)));
-        DNS_TRY(dns_mapcnn_run_rows(s->map.data, s->comparator, s->frames.data, n_query, n, row,
-                                    end, s->comparing.data));
-        dns_hardtanh_forward(s->clipped.data + row * columns, s->map.data + row * columns,
-                             (end - row) * columns);
+        DNS_TRY(map_rows(s, &chunk, row, &end));
         *score = dns_video_similarity_forward(&map, s->net->rule.direction);
         if (leaves && highest(c, *score) < c->floor) {
             *score = -INFINITY;
@@ -604,7 +633,7 @@ dns_status dns_visil_compare_above(dns_visil_session *s, float *score, float flo
     set_bits(s, target);
     for (; c.n_done < c.n; c.n_done++) {
         size_t at = c.n_done * s->chunk, left = n_frames - at;
-        float part;
+        float part = 0;
         DNS_TRY(compare_chunk(s, &part, target, at, left < s->chunk ? left : s->chunk, &c));
         c.sum += part;
         if (isinf(part))
@@ -622,5 +651,11 @@ dns_status dns_visil_compare(dns_visil_session *s, float *score, const dns_visil
 
 dns_visil_maps dns_visil_last_maps(const dns_visil_session *s)
 {
-    return (dns_visil_maps){s->frames.data, s->n_query, s->n_target, s->map.data};
+    size_t each = pooled(s->net);
+    return (dns_visil_maps){.frames = s->frames.data,
+                            .n_query = s->n_query,
+                            .n_target = s->n_target,
+                            .comparator = each > 1 ? s->map.data : s->frames.data,
+                            .n_rows = s->n_query / each,
+                            .n_columns = s->n_target / each};
 }

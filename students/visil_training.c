@@ -73,6 +73,8 @@ dns_status dns_visil_trainer_create(dns_visil_trainer **out, dns_visil *net,
         DNS_FAIL(DNS_ERR_ARG, "a network that was not made for training");
     if (net->shape.dim == 0)
         DNS_FAIL(DNS_ERR_ARG, "a comparator that does not know the size of its regions");
+    if (!dns_visil_has_comparator(net))
+        DNS_FAIL(DNS_ERR_ARG, "codes are not trained without a comparator");
     if (net->shape.codes && (codes == NULL || !(codes->sigma > 0 || codes->straight_through > 0)))
         DNS_FAIL(DNS_ERR_ARG, "codes without a way to train them");
     DNS_TRY(dns_alloc(&t, 1, sizeof *t));

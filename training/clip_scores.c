@@ -125,8 +125,7 @@ static dns_status put_net_directions(const struct job *job, size_t i,
                                      const dns_visil_session *session)
 {
     dns_visil_maps maps = dns_visil_last_maps(session);
-    size_t rows = maps.n_query / DNS_COMPARATOR_POOLED,
-           columns = maps.n_target / DNS_COMPARATOR_POOLED;
+    size_t rows = maps.n_rows, columns = maps.n_columns;
     float *clipped = NULL;
     dns_status status = dns_alloc(&clipped, rows * columns, sizeof *clipped);
     if (status != DNS_OK)

@@ -20,7 +20,7 @@ struct settings {
     uint64_t seed;
     int recipe, direction, regions, progress;
     double tau;
-    bool attention, always, both_ways;
+    bool attention, always, both_ways, codes_alone;
 };
 
 struct work {
@@ -220,8 +220,11 @@ static dns_status choose(struct work *w, dns_fine_choice *choice)
     w->n_trainings = o.n_folds * o.n_seeds;
     w->start = dns_seconds();
     bool from_float = w->kind == DNS_FINE_BINARY && w->s->recipe == DNS_FINE_MEASURED;
-    return dns_fine_choose(choice, w->set, &w->options, from_float ? &w->float_options : NULL, &o,
-                           w->pool);
+    dns_status status = dns_fine_choose(choice, w->set, &w->options,
+                                        from_float ? &w->float_options : NULL, &o, w->pool);
+    if (w->s->codes_alone && w->kind == DNS_FINE_BINARY)
+        choice->candidate = DNS_FINE_PLAIN;
+    return status;
 }
 
 /* On all folds. */
@@ -233,6 +236,13 @@ static dns_status train_finally(struct work *w, const dns_fine_choice *choice,
     w->options.trainer.progress = &progress;
     *report = (dns_trainer_report){.loss = NAN};
     DNS_TRY(dns_fine_start(&w->net, w->set, &w->options));
+    if (choice->candidate == DNS_FINE_PLAIN && w->kind == DNS_FINE_BINARY) {
+        dns_visil *start = w->net;
+        status = dns_visil_codes_alone(&w->net, start);
+        dns_visil_free(start);
+        if (status != DNS_OK)
+            goto out;
+    }
     if (choice->candidate == DNS_FINE_TRAINED)
         DNS_TRY(dns_fine_train(report, w->net, w->set, &w->options, w->pool));
     dns_terminal_close(&w->terminal);
@@ -261,7 +271,7 @@ static int run_kind(const dns_invocation *invocation, dns_fine_kind kind)
                                           .n_seeds = w.s->seeds,
                                           .net = w.net};
     DNS_TRY(dns_fine_section_write(w.s->model, &facts));
-    if (!invocation->quiet && choice.candidate == DNS_FINE_PLAIN)
+    if (!invocation->quiet && choice.candidate == DNS_FINE_PLAIN && kind != DNS_FINE_BINARY)
         printf("%s: no %s network is kept; regions are compared directly\n", w.s->model,
                dns_fine_section(kind));
     else if (!invocation->quiet)
@@ -359,6 +369,11 @@ static const dns_option options[] = {
      .kind = DNS_OPTION_FLAG,
      .offset = AT(always),
      .help = "keep a network even when comparing regions without one did better"},
+    {.name = "codes-alone",
+     .kind = DNS_OPTION_FLAG,
+     .offset = AT(codes_alone),
+     .help =
+         "of a binary network keep the codes, compared without a comparator, whatever did better"},
     {.name = "pairs",
      .kind = DNS_OPTION_STRING,
      .offset = AT(pairs),

@@ -88,13 +88,13 @@ dns_status dns_fine_section_write(const char *directory, const dns_fine_section_
     dns_status status = DNS_OK;
     dns_json_text section = {0}, rule = {0};
     dns_section_weights weights = {0};
-    bool plain = f->choice->candidate == DNS_FINE_PLAIN;
+    bool none = f->choice->candidate == DNS_FINE_PLAIN && f->options->kind != DNS_FINE_BINARY;
     size_t n_edits = 1;
     DNS_TRY(dns_section_weights_of(&weights, dns_visil_parameters(f->net), DNS_F32));
     DNS_TRY(write_section(&section, f));
     dns_model_edit edits[2] = {
         {dns_fine_section(f->options->kind), section.data, weights.tensors, weights.n}};
-    if (plain)
+    if (none)
         edits[0] = (dns_model_edit){dns_fine_section(f->options->kind), NULL, NULL, 0};
     if (f->options->kind == DNS_FINE_ATTENTION) {
         DNS_TRY(write_rule(&rule, f));

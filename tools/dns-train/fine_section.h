@@ -13,7 +13,8 @@ typedef struct dns_fine_section_facts {
     const dns_visil *net;
 } dns_fine_section_facts;
 
-/* Puts the network into the model, or removes that section when the plain comparison won. With
+/* Puts the network into the model, or removes that section when regions without a
+ * network won; codes without a comparator are a network. With
  * fine_attention the rule of similarity becomes that of the choice. */
 DNS_MUST_CHECK dns_status dns_fine_section_write(const char *directory,
                                                  const dns_fine_section_facts *facts);

@@ -44,7 +44,8 @@ static dns_status set_fine(dns_held_out_recipe *r, const dns_model *model, const
         return DNS_OK;
     DNS_TRY(dns_visil_from_model(&r->fine_net, model, section));
     r->options.comparison.net = r->fine_net;
-    if (!fine_options(&r->fine, model, kind))
+    if (!fine_options(&r->fine, model, kind) ||
+        says(provenance_of(model, section), "kept", "plain"))
         return DNS_OK;
     if (r->fine.recipe == DNS_FINE_PUBLISHED && dns_model_section(model, "teacher") != NULL) {
         DNS_TRY(dns_visil_from_model(&r->teacher, model, "teacher"));

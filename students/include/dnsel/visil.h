@@ -38,7 +38,7 @@ typedef struct dns_visil_shape {
     size_t dim;       /* D; 0 for a comparator alone whose D is not known yet (dns_visil_set_dim) */
     size_t hidden;    /* of the students' gate: rows of W */
     size_t code_bits; /* of binary codes: columns of W */
-    size_t channels[3]; /* of the comparator */
+    size_t channels[3]; /* of the comparator; all 0: none, for codes alone */
 } dns_visil_shape;
 
 /* Immutable but for training: shared freely between threads and sessions, which it must outlive. */
@@ -55,7 +55,9 @@ DNS_API void dns_visil_free(dns_visil *net);
  * behind `prefix`. Which of them it is, is told by the names that are there: `binarization.W`;
  * `attention.transform.weight`; a comparator called `video_comperator` (edge padding) or
  * `visil_head` (zeros). A teacher's u that is not of unit length is divided by its length
- * (spec/dns.md 4). Errors: DNS_ERR_NOTFOUND, DNS_ERR_SHAPE, DNS_ERR_RANGE, all naming the tensor;
+ * (spec/dns.md 4). `binarization.W` by itself is a network without a comparator: the frame-to-frame
+ * similarity of its codes is the map that the score is made of. Errors: DNS_ERR_NOTFOUND,
+ * DNS_ERR_SHAPE, DNS_ERR_RANGE, all naming the tensor;
  * DNS_ERR_UNSUPPORTED for kernels other than 3x3 and 1x1.
  */
 DNS_API DNS_MUST_CHECK dns_status dns_visil_load(dns_visil **out, const dns_safetensors *file,
@@ -88,6 +90,10 @@ DNS_API dns_parameters *dns_visil_parameters(const dns_visil *net);
  * rotation. */
 DNS_API DNS_MUST_CHECK dns_status dns_visil_initialise(dns_visil *net, double identity,
                                                        dns_random *random);
+
+/* *out = the codes of a binary network alone, compared without its comparator. Errors: DNS_ERR_ARG
+ * for a network without codes. */
+DNS_API DNS_MUST_CHECK dns_status dns_visil_codes_alone(dns_visil **out, const dns_visil *net);
 
 /* After each step of the optimiser: the teacher's u back to unit length, u / max(||u||, 1e-6).
  * Nothing for the others. */
@@ -179,7 +185,8 @@ DNS_API void dns_visil_set_chunk(dns_visil_session *session, size_t n_frames);
 typedef struct dns_visil_maps {
     const float *frames; /* frame-to-frame similarity [n_query, n_target] */
     size_t n_query, n_target;
-    const float *comparator; /* [n_query / 4, n_target / 4], not clipped */
+    const float *comparator;  /* [n_rows, n_columns], not clipped; without a comparator = frames */
+    size_t n_rows, n_columns; /* n_query / 4 and n_target / 4; without a comparator all of them */
 } dns_visil_maps;
 
 DNS_API dns_visil_maps dns_visil_last_maps(const dns_visil_session *session);
