@@ -1,4 +1,4 @@
-/* Rules of the published evaluators, one function a protocol (spec/dns.md 9). */
+/* Rules of the published evaluators, one function a protocol (docs/evaluation.md). */
 #include "dnsel/protocol.h"
 
 #include <math.h>

@@ -1,5 +1,5 @@
 /* What is computed once a video, and once a query: the networks whole, at their published sizes
- * (spec/dns.md 5.1), and the products in which most of their time goes. */
+ * (docs/evaluation.md), and the products in which most of their time goes. */
 #include <math.h>
 
 #include "dnsel/coarse.h"

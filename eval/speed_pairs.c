@@ -1,5 +1,5 @@
-/* What a search does with a pair of videos, and an index with one: whole steps of spec/dns.md 5.2
- * on random features. */
+/* What a search does with a pair of videos, and an index with one: whole steps of
+ * docs/networks/teacher.md on random features. */
 #include <math.h>
 #include <string.h>
 

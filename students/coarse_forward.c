@@ -1,4 +1,4 @@
-/* The way forward, for use and for training (spec/dns.md 5.2). */
+/* The way forward, for use and for training (docs/networks/coarse.md). */
 #include <string.h>
 
 #include "coarse_net.h"

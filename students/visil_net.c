@@ -266,7 +266,7 @@ dns_comparator dns_visil_comparator(const dns_visil *net)
 /* ---- first values ---- */
 
 /* The first two channels carry the map itself, and its mean along the diagonal, to the end
- * (spec/training.md 3.4). */
+ * (docs/networks/teacher.md). */
 static dns_status start_as_chamfer(dns_visil *net, double factor)
 {
     enum { CARRIED = 2, TAPS = 9, CENTRE = 4 };

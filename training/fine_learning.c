@@ -11,7 +11,7 @@
 #include "dnsel/visil_training.h"
 
 enum { ITQ_ROWS = 4096, ITQ_ROUNDS = 50 };
-static const double CODES_FACTOR = 1.5; /* spec/training.md 3.9 */
+static const double CODES_FACTOR = 1.5; /* docs/training.md */
 
 const char *dns_fine_section(dns_fine_kind kind)
 {

@@ -1,4 +1,4 @@
-/* Contrastive batches (spec/training.md 3.6). */
+/* Contrastive batches (docs/training.md). */
 #include "dnsel/memory.h"
 #include "sampler_parts.h"
 

@@ -1,4 +1,4 @@
-/* Triplets, as the published networks are trained on (spec/dns.md 7.1, 7.3, 7.4). */
+/* Triplets, as the published networks are trained on (docs/training.md). */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

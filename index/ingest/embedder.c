@@ -212,7 +212,7 @@ static void thin_out(dns_embedder_session *s)
     s->stride *= 2;
 }
 
-/* At least 4 frames, by appending the video to itself (spec/dns.md 3.4). */
+/* At least 4 frames, by appending the video to itself (docs/features.md). */
 static dns_status extend(dns_embedder_session *s)
 {
     size_t frame = DNS_REGIONS * s->embedder->dim;

@@ -50,7 +50,7 @@ static void sift_up(struct ranked *heap, size_t i)
 /*
  * Fine and coarse scores in one list. A calibrated model tells what fine score to expect of a
  * coarse one, so the two share a scale. Without calibration they do not: mixing raw cosines with
- * fine scores lost half of the mAP (spec/training.md 11), so what was compared comes first, and the
+ * fine scores lost half of the mAP (docs/query.md), so what was compared comes first, and the
  * coarse scores of the rest end below the lowest of it.
  */
 static float lowest_fine(const struct dns_scored *s)

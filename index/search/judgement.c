@@ -33,7 +33,7 @@ bool dns_searcher_offers(const dns_searcher *s, dns_router router)
     return s->selector != NULL || (router != DNS_ROUTER_SELECTOR && router != DNS_ROUTER_HYBRID);
 }
 
-/* The published networks were trained on one scale (spec/dns.md 1): a coarse network that is not a
+/* The published networks were trained on one scale (docs/query.md): a coarse network that is not a
  * plain mean gives scores that stand beside fine ones as they are. */
 static bool shares_scale(const dns_searcher *s)
 {

@@ -84,7 +84,7 @@ static void answers(float out[N * K], dns_classifier *student, const float *x)
 
 /* ---- the loss ---- */
 
-/* L of spec/cpfd.md 1.4 as it is written there, one row, in double. */
+/* L of docs/classifier.md as it is written there, one row, in double. */
 static double plain_loss(const double *l, const double *y, const double *p, const double *w,
                          bool labelled, double t, dns_label_task task)
 {

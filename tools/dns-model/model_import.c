@@ -323,7 +323,7 @@ out:
 }
 
 /* Published features were made from frames counted at 1 a second, short side 256, centre 224
- * (spec/dns.md 3.1). */
+ * (docs/features.md). */
 static dns_status import_backbone(const import *in)
 {
     static const companion published = {

@@ -202,7 +202,7 @@ static dns_status write_provenance(dns_json_text *text, const struct settings *s
 
 /* What needs no training: the mean of the region vectors as coarse vector, pairs routed by it,
  * frames compared region by region in the same position, the larger of both directions
- * (spec/training.md 1). A model that has such sections keeps them; only the size of an untrained
+ * (docs/training.md). A model that has such sections keeps them; only the size of an untrained
  * coarse vector follows the whitening. */
 enum { N_SECTIONS = 3 };
 

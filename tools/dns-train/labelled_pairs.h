@@ -10,7 +10,7 @@
  *     CSV      columns query, video, positive (0 or 1) and perhaps similarity (in [-1, 1]; NaN
  *              without)
  *     pickle   {'index': [id, ...], 'pairs': {q: {'positives': {v: s}, 'negatives': {v: s}}}}, as
- *              published for DnS (spec/dns.md 7.2)
+ *              published for DnS (docs/training.md)
  *
  * A video is meant by its path, its file name, or the file name without extension. Pairs with
  * others are left out. Errors: those of reading; DNS_ERR_FORMAT; DNS_ERR_NOTFOUND when no pair is

@@ -1,4 +1,4 @@
-/* Rows of pairs of videos: near-duplicates or not (spec/cpfd.md 2.2). */
+/* Rows of pairs of videos: near-duplicates or not (docs/classifier.md). */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-/* Rows of videos: class and tags (spec/cpfd.md 2.1). */
+/* Rows of videos: class and tags (docs/classifier.md). */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>

@@ -247,7 +247,7 @@ out:
     return status;
 }
 
-/* The teacher's formula takes u as a unit vector (spec/dns.md 4). */
+/* The teacher's formula takes u as a unit vector (docs/importing.md). */
 static void normalise_u(dns_published *p)
 {
     for (size_t i = 0; i < p->n_tensors; i++) {

@@ -1,6 +1,6 @@
 /*
  * Edited copies of videos, as people make them: drawn by seed, described in text, applied to files
- * or to pictures in memory (docs/edits.md; strengths from spec/training.md 2).
+ * or to pictures in memory (docs/edits.md).
  */
 #ifndef DNSEL_EDITS_H
 #define DNSEL_EDITS_H

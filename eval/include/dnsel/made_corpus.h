@@ -28,7 +28,7 @@ typedef struct dns_made_corpus {
     double mean_frames; /* at least 8 */
 } dns_made_corpus;
 
-/* The size of FIVR-200K, videos and, at one a second, frames a video (spec/dns.md 10). */
+/* The size of FIVR-200K, videos and, at one a second, frames a video (docs/evaluation.md). */
 enum { DNS_FIVR_VIDEOS = 225960, DNS_FIVR_FRAMES = 113 };
 
 /* Seed 1, 512 dimensions, 113 frames. */

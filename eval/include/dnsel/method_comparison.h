@@ -1,7 +1,7 @@
 /*
  * What distillation is worth on rows at hand: the four methods of dnsel/cpfd.h and their teacher,
  * from the same first weights and order of rows, over several seeds, measured on rows that none of
- * them has seen (spec/cpfd.md 2.3).
+ * them has seen (docs/classifier.md).
  */
 #ifndef DNSEL_METHOD_COMPARISON_H
 #define DNSEL_METHOD_COMPARISON_H
@@ -40,7 +40,7 @@ typedef struct dns_compared_method {
 typedef struct dns_method_comparison {
     size_t n_seeds, n_rows; /* rows that were measured on */
     dns_compared_method methods[DNS_COMPARED];
-    /* "Gap closed" in both readings (spec/cpfd.md 1.3), of means over seeds; NaN where it is less
+    /* "Gap closed" in both readings (docs/classifier.md), of means over seeds; NaN where it is less
      * than half a point: the share of teacher - base that PFD and CPFD gain, and the share of
      * teacher - PFD that CPFD removes. */
     double closed_pfd, closed_cpfd, removed;

@@ -1,6 +1,6 @@
 /*
- * Figures of merit on plain arrays (spec/dns.md 9). Scores are doubles, larger is better. A list is
- * given as labels in rank order (hits[r] is true when the r-th ranked item is relevant).
+ * Figures of merit on plain arrays (docs/evaluation.md). Scores are doubles, larger is better. A
+ * list is given as labels in rank order (hits[r] is true when the r-th ranked item is relevant).
  */
 #ifndef DNSEL_METRICS_H
 #define DNSEL_METRICS_H

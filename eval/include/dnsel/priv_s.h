@@ -1,6 +1,6 @@
 /*
  * PRIV-S: a synthetic benchmark of privileged feature distillation, small enough for every build
- * (spec/cpfd.md 2.5). A world of 8 classes in 32 regular dimensions (two modes a class, hard) and
+ * (docs/classifier.md). A world of 8 classes in 32 regular dimensions (two modes a class, hard) and
  * 16 privileged ones (one mode, easy), where a share rho of the privileged vectors is spoilt
  * without notice; 400 rows with labels of which a tenth are wrong, 3000 without, 4000 to be tested
  * on without their privileged half.

@@ -1,6 +1,6 @@
 /*
- * The published evaluation protocols (spec/dns.md 9) on a matrix of scores: FIVR-5K, FIVR-200K,
- * CC_WEB_VIDEO, EVVE, SVD, VCDB.
+ * The published evaluation protocols (docs/evaluation.md) on a matrix of scores: FIVR-5K,
+ * FIVR-200K, CC_WEB_VIDEO, EVVE, SVD, VCDB.
  */
 #ifndef DNSEL_PROTOCOL_H
 #define DNSEL_PROTOCOL_H

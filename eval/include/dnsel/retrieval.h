@@ -1,6 +1,6 @@
 /*
  * What routing is worth: figures of every router at every budget, on plain arrays
- * (spec/routing-and-frontier.md 4.3). Each query was compared with every video once, coarsely and
+ * (docs/evaluation.md). Each query was compared with every video once, coarsely and
  * finely; a router at a budget is then a choice among those scores.
  */
 #ifndef DNSEL_RETRIEVAL_H

@@ -13,8 +13,8 @@
 extern "C" {
 #endif
 
-/* floor(share * n), `share` in [0, 1] (spec 8), except that a product which rounding has put just
- * below a whole number counts as that number: 0.29 of 100 is 29. */
+/* floor(share * n), `share` in [0, 1] (docs/query.md), except that a product which rounding has put
+ * just below a whole number counts as that number: 0.29 of 100 is 29. */
 DNS_API size_t dns_budget_share(double share, size_t n);
 
 /* Seconds of one fine score: fixed + per_cell * (query frames) * (target frames). */
@@ -33,7 +33,7 @@ DNS_API DNS_MUST_CHECK dns_status dns_budget_fit_cost(dns_cost_model *out, const
 DNS_API size_t dns_budget_seconds(const dns_cost_model *cost, double seconds, size_t n_query_frames,
                                   const uint32_t *n_target_frames, size_t n);
 
-/* Conformal risk control (Angelopoulos et al. 2022; routing-and-frontier 4.2): *level = the
+/* Conformal risk control (Angelopoulos et al. 2022; docs/query.md): *level = the
  * smallest budget level j for which (n R(j) + bound) / (n + 1) <= max_loss, R(j) being the mean
  * loss of the n calibration queries; the expected loss of a further query is then at most max_loss,
  * provided that queries are exchangeable.

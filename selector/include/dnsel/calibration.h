@@ -1,8 +1,7 @@
 /*
  * What fine score does a coarse score promise? A non-decreasing map learned from pairs of which
  * both are known, and how far off it is: for routing by the expected score, and to put pairs that
- * were not routed on the scale of those that were (routing-and-frontier 4.2; spec/training.md 10,
- * 11).
+ * were not routed on the scale of those that were (docs/query.md).
  */
 #ifndef DNSEL_CALIBRATION_H
 #define DNSEL_CALIBRATION_H

@@ -1,7 +1,7 @@
 /*
  * Ranking: positions of an array in order of its values. One stable radix sort, so that equal
- * values keep the order of the database, whatever the processor or the number of threads (spec 9:
- * "descending score, stable for ties").
+ * values keep the order of the database, whatever the processor or the number of threads
+ * (docs/evaluation.md: "descending score, stable for ties").
  */
 #ifndef DNSEL_RANK_H
 #define DNSEL_RANK_H

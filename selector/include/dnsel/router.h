@@ -25,7 +25,7 @@ typedef enum dns_router {
     DNS_ROUTER_EXPECTED, /* largest expected fine score + optimism * its deviation (upper confidence
                             bound) */
     DNS_ROUTER_PAIR      /* largest probability of being near-duplicates, from coarse data alone: a
-                            classifier of pairs (spec/cpfd.md 2.2) */
+                            classifier of pairs (docs/query.md) */
 } dns_router;
 
 typedef struct dns_router_options {

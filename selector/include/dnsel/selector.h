@@ -1,6 +1,6 @@
 /*
- * The selector network SN (spec/dns.md 4, 5.2): how likely is the coarse similarity of two videos
- * wrong?
+ * The selector network SN (docs/networks/selector.md): how likely is the coarse similarity of two
+ * videos wrong?
  *
  *   per video   attention gate on X -> A = M M^T, M_t the mean of the weighted region vectors of
  * frame t -> comparator (zero padding, not clipped) -> mean of its map: one number, stored in the
@@ -43,8 +43,9 @@ DNS_API DNS_MUST_CHECK dns_status dns_selector_create(dns_selector **out,
                                                       bool training);
 DNS_API void dns_selector_free(dns_selector *net);
 
-/* The selector whose tensors, under their published names (spec/dns.md 5.1), stand in the file
- * behind `prefix`. Errors: DNS_ERR_NOTFOUND, DNS_ERR_SHAPE, DNS_ERR_RANGE, all naming the tensor.
+/* The selector whose tensors, under their published names (docs/networks/selector.md), stand in the
+ * file behind `prefix`. Errors: DNS_ERR_NOTFOUND, DNS_ERR_SHAPE, DNS_ERR_RANGE, all naming the
+ * tensor.
  */
 DNS_API DNS_MUST_CHECK dns_status dns_selector_load(dns_selector **out, const dns_safetensors *file,
                                                     const char *prefix, bool training);

@@ -1,6 +1,6 @@
 /*
- * The way forward and back through the selector over a batch of pairs (spec/dns.md 7.6). The loss
- * is the caller's:
+ * The way forward and back through the selector over a batch of pairs (docs/networks/selector.md).
+ * The loss is the caller's:
  *
  *     dns_selector_forward(trainer, logits, &batch);
  *     loss = dns_loss_cross_entropy(dlogits, logits, labels, n_pairs);
@@ -41,7 +41,8 @@ typedef struct dns_selector_pair {
 /*
  * `padded_frames` is the common length of a padded batch: every video is then read as if it were
  * padded to it and masked, as the published training does; with 0 at its own length, at least 4
- * frames, as in use. The two differ in videos whose length is no multiple of 4 (spec/dns.md 6).
+ * frames, as in use. The two differ in videos whose length is no multiple of 4
+ * (docs/networks/selector.md).
  *
  * With `scalars` [n_videos] instead of videos only the MLP is trained.
  */

@@ -1,6 +1,6 @@
 /*
  * A classifier over vectors that the index already has: standardisation, one hidden layer with
- * ReLU, K outputs (spec/cpfd.md 2.1). Teacher and student of dnsel/cpfd.h are both of this kind;
+ * ReLU, K outputs (docs/classifier.md). Teacher and student of dnsel/cpfd.h are both of this kind;
  * they differ in what they are shown.
  */
 #ifndef DNSEL_CLASSIFIER_H

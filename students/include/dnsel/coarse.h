@@ -2,9 +2,9 @@
  * Coarse networks: region vectors X [T, R, D] of a video become one vector of unit length; two
  * videos are compared by the inner product.
  *
- *   published  S^c (spec/dns.md 4, 5.2): attention gate -> sum over regions -> norm -> transformer
- * encoder -> LayerNorm -> NetVLAD -> linear -> LayerNorm -> norm. 1024 values. mean       the
- * normalised mean of the region vectors, by choice times a matrix (spec/training.md 3.10, 9).
+ *   published  S^c (docs/networks/coarse.md): attention gate -> sum over regions -> norm ->
+ * transformer encoder -> LayerNorm -> NetVLAD -> linear -> LayerNorm -> norm. 1024 values. mean the
+ * normalised mean of the region vectors, by choice times a matrix (docs/networks/coarse.md).
  *
  * The order of frames does not matter to either. All sizes come from the weights; see
  * docs/networks/coarse.md.
@@ -46,9 +46,9 @@ DNS_API DNS_MUST_CHECK dns_status dns_coarse_create(dns_coarse **out, const dns_
 DNS_API void dns_coarse_free(dns_coarse *net);
 
 /* The network whose tensors stand in the file behind `prefix`: with "netvlad.centroids" the
- * published one, names as in spec/dns.md 5.1; with "projection.weight" [out, D] a mean. `n_heads`
- * cannot be told from the shapes; 0 means 8, as published. Errors: DNS_ERR_NOTFOUND, DNS_ERR_SHAPE,
- * DNS_ERR_RANGE, all naming the tensor. */
+ * published one, names as in docs/networks/coarse.md; with "projection.weight" [out, D] a mean.
+ * `n_heads` cannot be told from the shapes; 0 means 8, as published. Errors: DNS_ERR_NOTFOUND,
+ * DNS_ERR_SHAPE, DNS_ERR_RANGE, all naming the tensor. */
 DNS_API DNS_MUST_CHECK dns_status dns_coarse_load(dns_coarse **out, const dns_safetensors *file,
                                                   const char *prefix, size_t n_heads,
                                                   bool training);
@@ -64,8 +64,8 @@ DNS_API const dns_coarse_shape *dns_coarse_shape_of(const dns_coarse *net);
 /* The parameters, for the optimiser, and for saving under the published names. */
 DNS_API dns_parameters *dns_coarse_parameters(const dns_coarse *net);
 
-/* First values (spec/dns.md 4): in_proj Xavier uniform; the other linear layers of the encoder and
- * the gate uniform
+/* First values (docs/networks/coarse.md): in_proj Xavier uniform; the other linear layers of the
+ * encoder and the gate uniform
  * +-1/sqrt(fan in); encoder biases 0; LayerNorms 1 and 0; centroids normal / sqrt(D), the
  * assignment equal to them; the reduction normal / sqrt(its inputs). A mean's matrix: the identity,
  * cut off or with zero rows. */
@@ -79,8 +79,8 @@ typedef struct dns_coarse_video {
     size_t n_frames;
 } dns_coarse_video;
 
-/* Frames that a video of n_frames is extended to by appending itself, at least 4 (spec/dns.md 3.4):
- * 1 and 2 -> 4, 3 -> 6. 0 stays 0. */
+/* Frames that a video of n_frames is extended to by appending itself, at least 4
+ * (docs/networks/coarse.md): 1 and 2 -> 4, 3 -> 6. 0 stays 0. */
 DNS_API size_t dns_coarse_extended(size_t n_frames);
 
 /* Scratch for one caller at a time; `net` and `pool` are borrowed. */

@@ -1,6 +1,7 @@
 /*
- * The way forward and back through a coarse network over a batch of videos (spec/dns.md 7). The
- * loss is the caller's: it turns embeddings, or scores of pairs of them, into derivatives.
+ * The way forward and back through a coarse network over a batch of videos
+ * (docs/networks/coarse.md). The loss is the caller's: it turns embeddings, or scores of pairs of
+ * them, into derivatives.
  *
  *     dns_coarse_forward(trainer, embeddings, &batch);
  *     dns_coarse_scores(scores, embeddings, out, pairs, n_pairs);

@@ -2,7 +2,7 @@
  * Confidence-aware privileged feature distillation: a teacher that sees features which exist only
  * in training teaches a student that does not, row by row as far as it is sure (CPFD, CIKM 2024;
  * the public text gives no formula: what is reconstructed here is told in docs/classifier.md and
- * spec/cpfd.md 1.4).
+ * docs/classifier.md).
  *
  *     w_i = alpha * c_i^gamma                                    c_i: how sure the teacher is
  *     L   = 1/N sum_i [ lab_i (1 - w_i) CE(y_i, p_s)  +  w_i T^2 CE(p_t, p_s) ]
@@ -118,7 +118,7 @@ DNS_API DNS_MUST_CHECK dns_status dns_cpfd_student(dns_classifier **out, const d
                                                    const dns_classifier_plan *plan);
 
 /* What can be known before any student is trained, from rows scored by networks that had not seen
- * them (spec/cpfd.md 2.3). */
+ * them (docs/classifier.md). */
 typedef struct dns_teacher_diagnosis {
     double macro_f1, accuracy;    /* of the privileged teacher */
     double base_macro_f1;         /* without privileged features */

@@ -1,6 +1,6 @@
 /*
  * Rows to learn a classifier from: regular features, privileged ones that exist in training alone,
- * and labels (spec/cpfd.md 2.1, 2.2). On disk a .cpf file: safetensors with the tensors x, y,
+ * and labels (docs/classifier.md). On disk a .cpf file: safetensors with the tensors x, y,
  * labelled, groups and, where there are privileged blocks, privileged, block_sizes and present;
  * task and names of the labels are metadata.
  */

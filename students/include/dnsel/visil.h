@@ -1,6 +1,6 @@
 /*
  * Networks that compare two videos frame by frame: the ViSiL teacher, the fine attention student
- * and the fine binary student (spec/dns.md 4, 5, 8). They are one network with options:
+ * and the fine binary student (docs/networks/teacher.md). They are one network with options:
  *
  *     region vectors X [T, R, D] -> weight or code of each -> frame-to-frame similarity [Tq, Tt] ->
  * comparator [Tq/4, Tt/4] -> clip to [-1, 1] -> one score
@@ -51,14 +51,14 @@ DNS_API DNS_MUST_CHECK dns_status dns_visil_create(dns_visil **out, const dns_vi
 DNS_API void dns_visil_free(dns_visil *net);
 
 /*
- * The network whose tensors, under their published names (spec/dns.md 5.1), stand in the file
- * behind `prefix`. Which of them it is, is told by the names that are there: `binarization.W`;
+ * The network whose tensors, under their published names (docs/networks/teacher.md), stand in the
+ * file behind `prefix`. Which of them it is, is told by the names that are there: `binarization.W`;
  * `attention.transform.weight`; a comparator called `video_comperator` (edge padding) or
  * `visil_head` (zeros). A teacher's u that is not of unit length is divided by its length
- * (spec/dns.md 4). `binarization.W` by itself is a network without a comparator: the frame-to-frame
- * similarity of its codes is the map that the score is made of. Errors: DNS_ERR_NOTFOUND,
- * DNS_ERR_SHAPE, DNS_ERR_RANGE, all naming the tensor;
- * DNS_ERR_UNSUPPORTED for kernels other than 3x3 and 1x1.
+ * (docs/networks/teacher.md). `binarization.W` by itself is a network without a comparator: the
+ * frame-to-frame similarity of its codes is the map that the score is made of. Errors:
+ * DNS_ERR_NOTFOUND, DNS_ERR_SHAPE, DNS_ERR_RANGE, all naming the tensor; DNS_ERR_UNSUPPORTED for
+ * kernels other than 3x3 and 1x1.
  */
 DNS_API DNS_MUST_CHECK dns_status dns_visil_load(dns_visil **out, const dns_safetensors *file,
                                                  const char *prefix, dns_similarity_rule rule,
@@ -84,8 +84,8 @@ DNS_API double dns_visil_rescaled_from(const dns_visil *net);
 DNS_API dns_parameters *dns_visil_parameters(const dns_visil *net);
 
 /* First values. The comparator: Xavier uniform, biases 0 (published); with `identity` it then
- * starts as "plain Chamfer" (spec/training.md 3.4), its first taps multiplied by `identity` (1; 4
- * behind a students' gate, whose weights begin near 1/2, so that products of two begin near 1/4).
+ * starts as "plain Chamfer" (docs/networks/teacher.md), its first taps multiplied by `identity` (1;
+ * 4 behind a students' gate, whose weights begin near 1/2, so that products of two begin near 1/4).
  * 0: Xavier alone. Gates: uniform; u of the teacher a random unit vector; W of the codes a random
  * rotation. */
 DNS_API DNS_MUST_CHECK dns_status dns_visil_initialise(dns_visil *net, double identity,
@@ -99,7 +99,7 @@ DNS_API DNS_MUST_CHECK dns_status dns_visil_codes_alone(dns_visil **out, const d
  * Nothing for the others. */
 DNS_API void dns_visil_project(dns_visil *net);
 
-/* ---- comparing (spec/dns.md 8) ---- */
+/* ---- comparing (docs/networks/teacher.md) ---- */
 
 /* What is stored of a video: weighted region vectors [n_frames, n_regions, dim] as F32, F16, or I8
  * with one scale a region (x = scale * i8); or codes as U8, dns_code_bytes(code_bits) a region.
@@ -129,7 +129,7 @@ DNS_API DNS_MUST_CHECK dns_status dns_visil_set_comparator(dns_visil_session *se
                                                            dns_mapcnn_form form);
 
 /* Frames that a video of `n_frames` is extended to by appending itself: at least 4
- * (spec/dns.md 3.4: 1, 2 -> 4, 3 -> 6). */
+ * (docs/networks/teacher.md: 1, 2 -> 4, 3 -> 6). */
 DNS_API size_t dns_visil_extended(size_t n_frames);
 
 /* Bytes of the stored form of a video of `n_frames` before extension. */

@@ -1,6 +1,6 @@
 /*
- * The way forward and back through teacher and fine students over a batch of pairs (spec/dns.md 6,
- * 7). The loss is the caller's: it turns scores into derivatives of scores.
+ * The way forward and back through teacher and fine students over a batch of pairs
+ * (docs/networks/teacher.md). The loss is the caller's: it turns scores into derivatives of scores.
  *
  *     dns_visil_forward(trainer, &batch, scores, &penalty);
  *     loss = dns_loss_l1(dscores, scores, teacher, n_pairs) + r * penalty;
@@ -57,8 +57,8 @@ typedef struct dns_visil_batch {
 } dns_visil_batch;
 
 /* scores [n_pairs] in [-1, 1]; *penalty = the range regulariser, summed over all cells of all
- * comparator maps, those of padding too (spec/dns.md 7.5). Errors: DNS_ERR_SHAPE, DNS_ERR_ARG for a
- * batch that contradicts itself. */
+ * comparator maps, those of padding too (docs/networks/teacher.md). Errors: DNS_ERR_SHAPE,
+ * DNS_ERR_ARG for a batch that contradicts itself. */
 DNS_API DNS_MUST_CHECK dns_status dns_visil_forward(dns_visil_trainer *trainer,
                                                     const dns_visil_batch *batch, dns_real *scores,
                                                     double *penalty);

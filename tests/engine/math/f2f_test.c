@@ -35,7 +35,7 @@ static float *unit_vectors(size_t n, size_t dim)
 static void define_f2f(float *out, dns_f2f_step step, const float *q, size_t n_query,
                        const float *t, size_t n_target, size_t n_regions, size_t dim);
 
-/* The mean of the largest products both ways (spec/dns.md 5.2, symmetric). */
+/* The mean of the largest products both ways (docs/networks/teacher.md, symmetric). */
 static void define_symmetric(float *out, const float *q, size_t n_query, const float *t,
                              size_t n_target, size_t n_regions, size_t dim)
 {
@@ -48,7 +48,7 @@ static void define_symmetric(float *out, const float *q, size_t n_query, const f
     dns_free(back);
 }
 
-/* spec/dns.md 4, word for word. */
+/* docs/networks/teacher.md, word for word. */
 static void define_f2f(float *out, dns_f2f_step step, const float *q, size_t n_query,
                        const float *t, size_t n_target, size_t n_regions, size_t dim)
 {

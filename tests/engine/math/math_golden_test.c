@@ -94,7 +94,7 @@ static void check_comparator(const dns_safetensors *weights, const char *prefix,
     }
 }
 
-/* x [T,R,D] weighted by u.x/2 + 1/2 (spec/dns.md 4). */
+/* x [T,R,D] weighted by u.x/2 + 1/2 (docs/networks/teacher.md). */
 static float *teacher_weighted(const dns_tensor *x, const float *u)
 {
     float *out;

@@ -2,11 +2,11 @@
  * Learning a coarse network from a training set, by one of two recipes:
  *
  *   contrast   a matrix behind the mean vector, which starts as the identity, so as the mean vector
- *              itself (spec/training.md 9). Batches of edited copies and originals in clusters of
+ *              itself (docs/training.md). Batches of edited copies and originals in clusters of
  *              near neighbours; loss: dns_distilled_contrast with the fine scores of the batch as
  *              the teacher's opinion, plus a pull back to the start. Half of the queries are
  *              excerpts and embedded excerpts, whose mean vector is the hardest to recognise.
- *   published  attention, encoder and NetVLAD (spec/dns.md 5.2), triplets, L1 to the teacher's
+ *   published  attention, encoder and NetVLAD (docs/training.md), triplets, L1 to the teacher's
  *              s/2 + 1/2, Adam at a constant rate (7.3, 7.5).
  */
 #ifndef DNSEL_COARSE_LEARNING_H

@@ -2,13 +2,13 @@
  * Learning the networks that compare videos frame by frame (dnsel/visil.h) from a training set, by
  * one of two recipes:
  *
- *   measured    what did best on little data (spec/training.md 3, 8): the comparator starts as the
+ *   measured    what did best on little data (docs/training.md): the comparator starts as the
  *               plain comparison, regions keep weight 1, InfoNCE over contrastive batches, the
  * score of both directions, AdamW with a cosine. The binary network is a random rotation with the
  *               comparator of the float network, whose first layer is multiplied by 1.5.
- *   published   spec/dns.md 7: the teacher by a hinge over triplets and the range regulariser, the
- *               students by L1 to the teacher's scores, attention and codes learnt (from ITQ, with
- *               erf), Adam at a constant rate.
+ *   published   docs/training.md: the teacher by a hinge over triplets and the range regulariser,
+ * the students by L1 to the teacher's scores, attention and codes learnt (from ITQ, with erf), Adam
+ * at a constant rate.
  *
  * and choosing between what they give and what needs no learning, by validation on held-out folds.
  */
@@ -45,7 +45,7 @@ typedef struct dns_fine_options {
                        query */
     double margin;  /* of the teacher's hinge */
     double penalty; /* weight of the range regulariser: of its mean over pairs; in
-                       the published students of its sum (spec/dns.md 7.5) */
+                       the published students of its sum (docs/training.md) */
     dns_sampler_options sampler; /* with seed and held_out */
     dns_trainer_options trainer; /* steps 0: the start is not trained */
     const dns_visil *float_net;  /* binary, measured: its comparator is taken; NULL: a start of

@@ -1,4 +1,5 @@
-/* Iterative quantisation: a rotation after PCA whose signs lose the least (spec/dns.md 4). */
+/* Iterative quantisation: a rotation after PCA whose signs lose the least
+ * (docs/networks/fine-binary.md). */
 #ifndef DNSEL_ITQ_H
 #define DNSEL_ITQ_H
 

@@ -1,7 +1,7 @@
 /*
  * What routing is worth on a trial, and what of that a model has to know: how coarse scores become
  * expected fine ones, which router, how much a query loses at a budget, from which score on two
- * videos are copies (spec/routing-and-frontier.md 4).
+ * videos are copies (docs/training.md).
  */
 #ifndef DNSEL_ROUTING_STUDY_H
 #define DNSEL_ROUTING_STUDY_H

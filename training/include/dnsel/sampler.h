@@ -55,7 +55,7 @@ typedef struct dns_sample {
 DNS_API void dns_sample_free(dns_sample *sample);
 
 /*
- * A contrastive batch (spec/training.md 3.6): `batch` videos of distinct scenes, in clusters of
+ * A contrastive batch (docs/training.md): `batch` videos of distinct scenes, in clusters of
  * near neighbours. clips 0 .. n-1 are queries, n .. 2n-1 the targets: target i shows what query i
  * shows, all others are its negatives.
  *
@@ -70,7 +70,7 @@ DNS_API DNS_MUST_CHECK dns_status dns_sampler_contrast(dns_sample *sample,
                                                        const dns_sampler *sampler, size_t step);
 
 /*
- * Triplets (spec/dns.md 7.1, 7.3, 7.4): clips 0 .. n-1 are anchors, n .. 2n-1 positives, 2n .. 3n-1
+ * Triplets (docs/training.md): clips 0 .. n-1 are anchors, n .. 2n-1 positives, 2n .. 3n-1
  * negatives. Every video is an anchor once in each pass over the set, in a random order. The
  * positive is an edited copy, or another video of the scene, the negative one of the nearest
  * videos of other scenes; both with the published temporal augmentation, never the anchor. Clips

@@ -1,5 +1,5 @@
 /*
- * Learning a selector (spec/dns.md 7.6, spec/training.md 10, 11): which pairs have a coarse score
+ * Learning a selector (docs/training.md): which pairs have a coarse score
  * that is wrong? From pairs of a trial of which both scores are known. Coarse scores must have been
  * put on the scale of fine ones first, or the label holds for nearly every pair.
  */

@@ -1,7 +1,7 @@
 /*
  * What networks are trained and validated on: region features of videos and of edited copies of
  * them, extracted once (`dns-train prepare`), and which videos belong to which scene and fold
- * (spec/training.md 2). A folder:
+ * (docs/training.md). A folder:
  *
  *     features/      an index (dnsel/store.h) of records `regions` [T, R, D], F16, one a view;
  *                    `dns-index verify` checks it
@@ -96,7 +96,7 @@ DNS_API void dns_clips_free(dns_clips *clips);
 DNS_API DNS_MUST_CHECK dns_status dns_clips_begin(dns_clips *clips);
 DNS_API DNS_MUST_CHECK dns_status dns_clips_add(dns_clips *clips, size_t video, size_t view,
                                                 size_t frame);
-/* Appends the last clip to itself until it has a multiple of 4 frames (spec/training.md 3.3). */
+/* Appends the last clip to itself until it has a multiple of 4 frames (docs/training.md). */
 DNS_API DNS_MUST_CHECK dns_status dns_clips_wrap(dns_clips *clips);
 /* Number of the first frame of a clip among all. */
 DNS_API size_t dns_clips_first(const dns_clips *clips, size_t clip);

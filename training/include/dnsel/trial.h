@@ -1,6 +1,6 @@
 /*
  * Trials: queries made of edited copies of held-out videos against a database of originals
- * (spec/training.md 2). What every validation, calibration and comparison of networks is measured
+ * (docs/training.md). What every validation, calibration and comparison of networks is measured
  * on.
  */
 #ifndef DNSEL_TRIAL_H

@@ -2,7 +2,7 @@
  * The networks whose maps become region features: what they are called, what they want to see,
  * which maps are used, and how their weights become a graph (dnsel/convnet.h).
  *
- *   resnet50            spec/dns.md 3.2: torchvision's ResNet-50 (stride on the 3x3 convolution);
+ *   resnet50            docs/features.md: torchvision's ResNet-50 (stride on the 3x3 convolution);
  * maps after the four stages, 256 + 512 + 1024 + 2048 = 3840 values a region. The features of the
  * published DnS. efficientnet-lite0  the default: EfficientNet without squeeze-excite, ReLU6; the
  * expanded maps that enter the efficientnet-lite1  strided depthwise convolutions of stages 3, 4

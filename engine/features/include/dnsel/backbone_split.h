@@ -1,5 +1,5 @@
 /*
- * A backbone cut in two for training (spec/training.md 13): the front, which stays as it is and
+ * A backbone cut in two for training (docs/training.md): the front, which stays as it is and
  * runs in oneDNN, and the tail behind the last strided block (dnsel/backbone_tail.h), which is
  * trained. EfficientNet-Lite only.
  */

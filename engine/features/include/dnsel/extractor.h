@@ -1,6 +1,6 @@
 /*
  * Frames become raw region features: [n][9][dim], regions row-major in the 3x3 grid
- * (spec/dns.md 3.2). Whitening (dnsel/whitening.h) makes region vectors of them.
+ * (docs/features.md). Whitening (dnsel/whitening.h) makes region vectors of them.
  */
 #ifndef DNSEL_EXTRACTOR_H
 #define DNSEL_EXTRACTOR_H

@@ -1,5 +1,5 @@
 /*
- * A trained projection (spec/training.md 12): the whitening matrix as a linear map that is trained
+ * A trained projection (docs/training.md): the whitening matrix as a linear map that is trained
  * on edited copies, starting from PCA whitening. The result is a whitening like any other, one mean
  * and one matrix, so nothing that reads it changes.
  */

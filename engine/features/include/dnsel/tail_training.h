@@ -1,5 +1,5 @@
 /*
- * Training the tail of a backbone on edited copies, without labels (spec/training.md 13): two views
+ * Training the tail of a backbone on edited copies, without labels (docs/training.md): two views
  * of one picture shall be nearer to each other than to the views of all other pictures of the
  * batch.
  *

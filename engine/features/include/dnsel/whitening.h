@@ -1,5 +1,5 @@
 /*
- * PCA whitening of region features (spec/dns.md 3.3): norm((x - mean) M), from 2336 or 3840 values
+ * PCA whitening of region features (docs/features.md): norm((x - mean) M), from 2336 or 3840 values
  * to 512; and learning it.
  */
 #ifndef DNSEL_WHITENING_H

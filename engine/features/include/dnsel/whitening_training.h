@@ -1,5 +1,5 @@
 /*
- * Learning the whitening of a model from videos (spec/training.md 6): from frames and, which is
+ * Learning the whitening of a model from videos (docs/training.md): from frames and, which is
  * clearly better, edited copies of them together.
  */
 #ifndef DNSEL_WHITENING_TRAINING_H

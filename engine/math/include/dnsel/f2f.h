@@ -1,8 +1,8 @@
 /*
- * Frame-to-frame similarity of two videos (spec/dns.md 4): from the products of all regions of a
- * query frame with all regions of a target frame, one number. The query is packed once and compared
- * with many targets, which are read as they are stored; the [Tq,R,R,Tt] products are reduced in
- * registers and never written.
+ * Frame-to-frame similarity of two videos (docs/networks/teacher.md): from the products of all
+ * regions of a query frame with all regions of a target frame, one number. The query is packed once
+ * and compared with many targets, which are read as they are stored; the [Tq,R,R,Tt] products are
+ * reduced in registers and never written.
  */
 #ifndef DNSEL_F2F_H
 #define DNSEL_F2F_H
@@ -76,7 +76,7 @@ DNS_API size_t dns_f2f_query_block(const dns_f2f_query *query);
 
 /* out [n_frames, dim] = mean over the regions of x [n_frames, n_regions, dim]. The mean of all R x
  * R products of two frames is the product of these means: 81 times less work than by regions
- * (spec/dns.md 5.2, selector). */
+ * (docs/networks/teacher.md, selector). */
 DNS_API void dns_region_mean(float *out, const float *x, size_t n_frames, size_t n_regions,
                              size_t dim);
 

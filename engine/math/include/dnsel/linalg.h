@@ -42,7 +42,7 @@ DNS_API DNS_MUST_CHECK dns_status dns_gemm_f64(bool transpose_a, bool transpose_
 DNS_API DNS_MUST_CHECK dns_status dns_scatter_add(double *g, const float *x, size_t m, size_t n,
                                                   const double *mean);
 
-/* Divides each row of x [n_rows, dim] by max(its L2 norm, 1e-12), spec/dns.md 2. */
+/* Divides each row of x [n_rows, dim] by max(its L2 norm, 1e-12). */
 DNS_API void dns_normalise_rows(float *x, size_t n_rows, size_t dim);
 
 /* The L2 norm of n numbers, summed in double. */

@@ -1,7 +1,8 @@
 /*
- * The video comparator on one similarity map (spec/dns.md 4): three 3x3 convolutions with ReLU, 2x2
- * max pooling after the first two (an odd last row or column is dropped), and a 1x1 convolution to
- * one channel. For inference on the small maps of single pairs; training is in engine/nn.
+ * The video comparator on one similarity map (docs/networks/teacher.md): three 3x3 convolutions
+ * with ReLU, 2x2 max pooling after the first two (an odd last row or column is dropped), and a 1x1
+ * convolution to one channel. For inference on the small maps of single pairs; training is in
+ * engine/nn.
  */
 #ifndef DNSEL_MAPCNN_H
 #define DNSEL_MAPCNN_H

@@ -1,5 +1,5 @@
 /*
- * A video file becomes sampled RGB frames (spec 3.1).
+ * A video file becomes sampled RGB frames (docs/features.md).
  *
  * Every regular file that FFmpeg reads is a video here, still pictures included (one frame). The
  * file is opened by its descriptor, so that no name is ever taken for a protocol, and nothing it

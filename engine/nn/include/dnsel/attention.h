@@ -1,6 +1,6 @@
 /*
  * Attention gates: one weight in (0, 1) for every vector; the vector is multiplied by it and not
- * normalised again (spec/dns.md 4).
+ * normalised again (docs/networks/fine-attention.md).
  */
 #ifndef DNSEL_ATTENTION_H
 #define DNSEL_ATTENTION_H

@@ -1,5 +1,5 @@
 /*
- * The last blocks of an EfficientNet-Lite as a network that can be trained (spec/training.md 13):
+ * The last blocks of an EfficientNet-Lite as a network that can be trained (docs/training.md):
  * from the map in front of them to whitened region vectors.
  *
  *     trunk [n, s, s, in] -> inverted residual blocks -> head: ReLU6(1x1) [n, s, s, head]
@@ -82,7 +82,7 @@ DNS_API DNS_MUST_CHECK dns_status dns_backbone_tail_backward(dns_backbone_tail *
 
 /*
  * Similarities of n pictures with m pictures by their region vectors: s[i, j] = 1/R sum_o max_p
- * <a_io, b_jp>, as frames are compared (spec/dns.md 4). winners [n * R, m] keeps the p of each
+ * <a_io, b_jp>, as frames are compared (docs/training.md). winners [n * R, m] keeps the p of each
  * maximum for the way back.
  */
 DNS_API DNS_MUST_CHECK dns_status dns_region_contrast_forward(dns_real *s, uint8_t *winners,
@@ -101,7 +101,7 @@ typedef struct dns_region_pairs {
     double tau;
 } dns_region_pairs;
 
-/* *loss = (InfoNCE(S(a, b)) + InfoNCE(S(b, a))) / 2 with the similarities above (spec/training.md
+/* *loss = (InfoNCE(S(a, b)) + InfoNCE(S(b, a))) / 2 with the similarities above (docs/training.md
  * 12, 13); da and db += its gradients. */
 DNS_API DNS_MUST_CHECK dns_status dns_region_info_nce(double *loss, dns_real *da, dns_real *db,
                                                       const dns_region_pairs *pairs,

@@ -1,7 +1,7 @@
 /*
- * Batch normalisation of [n, dim] over the n rows (spec/dns.md 5.2, 7.6), epsilon 1e-5. In training
- * the statistics are those of the batch (dns_batch_norm_statistics), and the running ones follow
- * them; at inference the running ones serve. Small: one thread.
+ * Batch normalisation of [n, dim] over the n rows (docs/networks/selector.md), epsilon 1e-5. In
+ * training the statistics are those of the batch (dns_batch_norm_statistics), and the running ones
+ * follow them; at inference the running ones serve. Small: one thread.
  */
 #ifndef DNSEL_BATCH_NORM_H
 #define DNSEL_BATCH_NORM_H

@@ -1,5 +1,5 @@
 /*
- * Binary codes (spec/dns.md 4 "Binarization"): z = norm(x) W, and from z the smooth codes of
+ * Binary codes (docs/networks/fine-binary.md): z = norm(x) W, and from z the smooth codes of
  * training, the signs of the straight-through estimator, or the packed bits of an index.
  */
 #ifndef DNSEL_BINARISE_H

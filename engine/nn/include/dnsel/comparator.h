@@ -1,6 +1,6 @@
 /*
  * The video comparator: a small CNN that reads a map of frame similarities [rows, columns]
- * (spec/dns.md 4), the same in teacher, fine students and selector:
+ * (docs/networks/teacher.md), the same in teacher, fine students and selector:
  *
  *     conv 3x3, 1 -> c1, mask, ReLU, maxpool 2x2 (floor)
  *     conv 3x3, c1 -> c2, mask, ReLU, maxpool 2x2 (floor)
@@ -10,10 +10,10 @@
  * Every 3x3 convolution pads by one cell, with zeros (students, selector) or with the edge
  * (teacher).
  *
- * Masks (spec/dns.md 6): cell (i, j) is real when row i and column j are. Cells that are not become
- * 0 after each of the three convolutions, before ReLU; the masks of rows and of columns are pooled
- * along, by the maximum. Nothing is masked after the 1x1 convolution, so padded cells of the output
- * hold its bias.
+ * Masks (docs/networks/teacher.md): cell (i, j) is real when row i and column j are. Cells that are
+ * not become 0 after each of the three convolutions, before ReLU; the masks of rows and of columns
+ * are pooled along, by the maximum. Nothing is masked after the 1x1 convolution, so padded cells of
+ * the output hold its bias.
  *
  * Maps inside are [rows, columns, channels].
  */

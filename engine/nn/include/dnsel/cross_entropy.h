@@ -21,8 +21,8 @@ DNS_API void dns_softmax(dns_real *rows, size_t n, size_t m);
 
 /* *loss = 1/n sum_i weights[i] * -sum_j targets[i,j] log p[i,j], with p = softmax over each row of
  * scale * logits [n, m]. `targets` [n, m] are rows of probabilities (or of any non-negative
- * numbers), `weights` [n] is NULL for all 1 (spec/cpfd.md 1.4). dlogits [n, m] is overwritten, NULL
- * when not wanted, and may be `logits`. n > 0. */
+ * numbers), `weights` [n] is NULL for all 1 (docs/classifier.md). dlogits [n, m] is overwritten,
+ * NULL when not wanted, and may be `logits`. n > 0. */
 DNS_API void dns_cross_entropy(double *loss, dns_real *dlogits, const dns_real *logits,
                                const dns_real *targets, const dns_real *weights, size_t n, size_t m,
                                double scale);
@@ -38,7 +38,7 @@ typedef struct dns_distilled_contrast_options {
     double tau, teacher_tau, share;
 } dns_distilled_contrast_options;
 
-/* Distillation plus contrast (spec/training.md 9 showed that distilling scores fits their scale
+/* Distillation plus contrast (docs/classifier.md showed that distilling scores fits their scale
  * and not their order): s [n, n] are similarities of n queries with n targets, target i belonging
  * to query i. *loss = the mean over both directions of the cross-entropy between softmax(s / tau)
  * and (1 - share) * the pair itself + share * softmax(teacher / teacher_tau), where teacher [n, n]

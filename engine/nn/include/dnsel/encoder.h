@@ -1,6 +1,6 @@
 /*
- * Transformer encoder layer, post-norm (spec/dns.md 4), over packed sequences (dnsel/sequences.h)
- * of N frames in all:
+ * Transformer encoder layer, post-norm (docs/networks/coarse.md), over packed sequences
+ * (dnsel/sequences.h) of N frames in all:
  *
  *     x1 = LN1(x  + drop(Wo attention(Wi x + bi) + bo))
  *     y  = LN2(x1 + drop(W2 drop(relu(W1 x1 + b1)) + b2))

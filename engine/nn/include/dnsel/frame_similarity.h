@@ -1,6 +1,6 @@
 /*
  * Frame-to-frame similarity of two videos: [n_query, n_target] from their region vectors
- * (spec/dns.md 4 "Frame-to-frame similarity", 5.2; spec/training.md 3). Frames have a fixed number
+ * (docs/networks/teacher.md). Frames have a fixed number
  * of regions, never masked.
  */
 #ifndef DNSEL_FRAME_SIMILARITY_H

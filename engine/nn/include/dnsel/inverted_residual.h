@@ -6,7 +6,7 @@
  *     d = ReLU6(depthwise(e))           k x k
  *     y = W_p d + b_p (+ x)             1x1, expanded -> out; x is added when in = out
  *
- * For training the tail of the backbone (spec/training.md 13). Stride 1.
+ * For training the tail of the backbone (docs/training.md). Stride 1.
  */
 #ifndef DNSEL_INVERTED_RESIDUAL_H
 #define DNSEL_INVERTED_RESIDUAL_H

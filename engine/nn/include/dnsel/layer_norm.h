@@ -1,5 +1,6 @@
 /*
- * Layer normalisation (spec/dns.md 4): every row by its own mean and biased variance, epsilon 1e-5.
+ * Layer normalisation (docs/networks/coarse.md): every row by its own mean and biased variance,
+ * epsilon 1e-5.
  */
 #ifndef DNSEL_LAYER_NORM_H
 #define DNSEL_LAYER_NORM_H

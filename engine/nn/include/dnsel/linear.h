@@ -1,5 +1,5 @@
 /*
- * Linear layer: y = W x + b (spec/dns.md 2), W stored [out, in].
+ * Linear layer: y = W x + b, W stored [out, in].
  */
 #ifndef DNSEL_LINEAR_H
 #define DNSEL_LINEAR_H

@@ -1,5 +1,5 @@
 /*
- * Losses on scores (spec/dns.md 7.1, 7.5, 7.6). Each returns the mean over n and writes its
+ * Losses on scores (docs/training.md). Each returns the mean over n and writes its
  * derivatives.
  */
 #ifndef DNSEL_LOSSES_H

@@ -1,6 +1,7 @@
 /*
- * NetVLAD (spec/dns.md 4) over packed sequences (dnsel/sequences.h): soft assignment of N frames to
- * K centroids, and per video the sum of what is left over, before the reduction to a short vector.
+ * NetVLAD (docs/networks/coarse.md) over packed sequences (dnsel/sequences.h): soft assignment of N
+ * frames to K centroids, and per video the sum of what is left over, before the reduction to a
+ * short vector.
  */
 #ifndef DNSEL_NETVLAD_H
 #define DNSEL_NETVLAD_H

@@ -1,5 +1,5 @@
 /*
- * L2 normalisation of rows: y = x / max(||x||, 1e-12) (spec/dns.md 2).
+ * L2 normalisation of rows: y = x / max(||x||, 1e-12).
  */
 #ifndef DNSEL_NORMALISE_H
 #define DNSEL_NORMALISE_H

@@ -1,5 +1,5 @@
 /*
- * Adam and AdamW, gradient clipping, learning-rate schedules (spec/dns.md 7.5, spec/training.md 3).
+ * Adam and AdamW, gradient clipping, learning-rate schedules (docs/training.md).
  */
 #ifndef DNSEL_OPTIMISER_H
 #define DNSEL_OPTIMISER_H

@@ -1,5 +1,5 @@
 /*
- * A trainable linear map of region vectors (spec/training.md 12): y = norm(W z), where z are the
+ * A trainable linear map of region vectors (docs/training.md): y = norm(W z), where z are the
  * leading coordinates of a PCA whitening, more than are kept in the end, and W starts as the
  * identity, which is the PCA itself.
  *

@@ -1,6 +1,6 @@
 /*
- * Multi-head self-attention (spec/dns.md 4) over packed sequences: the N frames of all videos in
- * one array, each attending to the frames of its own video.
+ * Multi-head self-attention (docs/networks/coarse.md) over packed sequences: the N frames of all
+ * videos in one array, each attending to the frames of its own video.
  */
 #ifndef DNSEL_SELF_ATTENTION_H
 #define DNSEL_SELF_ATTENTION_H

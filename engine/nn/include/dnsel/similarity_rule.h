@@ -1,5 +1,5 @@
 /*
- * How two videos are compared: properties of a model, not of the code (spec/training.md 14).
+ * How two videos are compared: properties of a model, not of the code (docs/networks/teacher.md).
  */
 #ifndef DNSEL_SIMILARITY_RULE_H
 #define DNSEL_SIMILARITY_RULE_H

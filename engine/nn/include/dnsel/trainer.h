@@ -61,7 +61,7 @@ typedef struct dns_trainer_options {
 } dns_trainer_options;
 
 /* 200 steps of AdamW: rate 1e-3 after 20 steps of warm-up, cosine to 5 %, weight decay 1e-4
- * (spec/training.md 3.8). */
+ * (docs/training.md). */
 DNS_API dns_trainer_options dns_trainer_options_default(void);
 
 typedef struct dns_trainer_report {

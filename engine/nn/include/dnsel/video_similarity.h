@@ -1,6 +1,6 @@
 /*
  * From the comparator's map to one score: clipping to [-1, 1] and the Chamfer similarity of videos
- * (spec/dns.md 4 "Video-to-video", 6, 7.1).
+ * (docs/networks/teacher.md).
  */
 #ifndef DNSEL_VIDEO_SIMILARITY_H
 #define DNSEL_VIDEO_SIMILARITY_H

@@ -25,7 +25,7 @@ extern "C" {
 typedef struct dns_scan_rows {
     size_t n_rows; /* below 2^32 */
     /* How rows are stored, and what their score is:
-     *   DNS_F32: the inner product (spec/dns.md 1: coarse similarity, vectors of unit length);
+     *   DNS_F32: the inner product (docs/query.md: coarse similarity, vectors of unit length);
      *   DNS_I8:  the same, of rows scale * i8 and of a query that is rounded to int8 likewise;
      *   DNS_U8:  bit codes: 1 - 2 * (differing bits) / bits, the cosine of the signs. */
     dns_dtype dtype;

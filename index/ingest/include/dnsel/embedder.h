@@ -65,7 +65,7 @@ DNS_API void dns_embedder_session_free(dns_embedder_session *session);
 
 /* One video. Everything is borrowed from the session until its next call. */
 typedef struct dns_embedding {
-    size_t n_frames; /* at least 4: a shorter video is appended to itself (spec/dns.md 3.4) */
+    size_t n_frames; /* at least 4: a shorter video is appended to itself (docs/features.md) */
     size_t n_regions, dim;
     const float *regions; /* X [n_frames, n_regions, dim], unit vectors */
     const float *times;   /* [n_frames] seconds; NULL when not known */

@@ -1,7 +1,7 @@
 /*
  * Where two videos agree: the best common stretch of their frame-to-frame similarity, found by
  * dynamic programming (local alignment, as Smith and Waterman's), and the Chamfer similarities of
- * both directions. Privileged features of pairs and of videos (spec/cpfd.md 2.1, 2.2).
+ * both directions. Privileged features of pairs and of videos (docs/classifier.md).
  */
 #ifndef DNSEL_ALIGNMENT_H
 #define DNSEL_ALIGNMENT_H

@@ -1,7 +1,7 @@
 /*
- * What tells whether two videos are near-duplicates, for a classifier of pairs (spec/cpfd.md 2.2):
- * regular features from coarse data alone, which a search has of every pair before anything is
- * compared finely, and privileged ones from the fine comparison.
+ * What tells whether two videos are near-duplicates, for a classifier of pairs
+ * (docs/classifier.md): regular features from coarse data alone, which a search has of every pair
+ * before anything is compared finely, and privileged ones from the fine comparison.
  */
 #ifndef DNSEL_PAIR_FEATURES_H
 #define DNSEL_PAIR_FEATURES_H

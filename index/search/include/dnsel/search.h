@@ -1,6 +1,6 @@
 /*
  * Answers: the coarse student ranks every video of an index, a router decides for which that is not
- * good enough, and a fine comparison re-ranks those (spec/dns.md 1, 8). One sorted list comes out.
+ * good enough, and a fine comparison re-ranks those (docs/query.md). One sorted list comes out.
  */
 #ifndef DNSEL_SEARCH_H
 #define DNSEL_SEARCH_H

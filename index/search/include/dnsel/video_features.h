@@ -1,5 +1,5 @@
 /*
- * What a classifier is shown of a stored video (spec/cpfd.md 2.1): regular features from records
+ * What a classifier is shown of a stored video (docs/classifier.md): regular features from records
  * that every index keeps, and privileged blocks from records that are large, slow to make or not
  * always there.
  */

@@ -1,6 +1,6 @@
 /*
  * Which of the published networks a file of tensors holds, told from their names
- * (spec/dns.md 5.1, 3.3, 4), and its tensors as the networks here read them.
+ * (docs/importing.md), and its tensors as the networks here read them.
  */
 #ifndef DNSEL_PUBLISHED_H
 #define DNSEL_PUBLISHED_H
