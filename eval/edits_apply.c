@@ -88,7 +88,7 @@ static dns_status surround(assembly *a, const dns_edit_plan *p, const char *host
     double start = (ground->duration - around) * p->host_place;
     /* Chroma has half the size, so padding wants even ones. */
     size_t width = p->width / 2 * 2, height = p->height / 2 * 2;
-    char fit[128];
+    char fit[192];
     snprintf(
         fit, sizeof fit,
         "fps=%.4f,scale=%zu:%zu:force_original_aspect_ratio=decrease,pad=%zu:%zu:-1:-1,setsar=1",
