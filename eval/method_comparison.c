@@ -1,7 +1,7 @@
 #include "dnsel/method_comparison.h"
 
 #include <math.h>
-#include <stdatomic.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,9 +24,10 @@ struct run {
     const dns_comparison_options *options;
     size_t n_folds, n_methods;
     bool teacher;
-    size_t *folds;  /* [n_seeds, n rows], cross-validation */
-    uint8_t *given; /* [n_seeds, DNS_COMPARED, n measured, n_labels] labels that were given */
-    atomic_size_t n_done;
+    size_t *folds;        /* [n_seeds, n rows], cross-validation */
+    uint8_t *given;       /* [n_seeds, DNS_COMPARED, n measured, n_labels] labels that were given */
+    pthread_mutex_t lock; /* of what follows, and of reporting */
+    size_t n_done;
 };
 
 static uint8_t *given_at(const struct run *run, size_t seed, size_t method)
@@ -121,6 +122,7 @@ out:
 /* Task (seed, fold). */
 static dns_status trial(void *payload, size_t task, size_t worker)
 {
+    (void)worker;
     struct run *run = payload;
     const size_t seed = task / run->n_folds, fold = task % run->n_folds;
     const dns_progress *progress = run->options->progress;
@@ -136,9 +138,12 @@ static dns_status trial(void *payload, size_t task, size_t worker)
         kept[i] = run->folds == NULL || !held[i];
     DNS_TRY(dns_row_file_select(&training, run->rows, kept));
     DNS_TRY(try_methods(run, seed, dns_row_file_rows(training), held));
-    const size_t done = atomic_fetch_add(&run->n_done, 1) + 1;
-    if (progress != NULL && worker == 0) /* one thread reports */
-        progress->report(progress->payload, done, run->options->n_seeds * run->n_folds, "trials");
+    pthread_mutex_lock(&run->lock);
+    run->n_done++;
+    if (progress != NULL)
+        progress->report(progress->payload, run->n_done, run->options->n_seeds * run->n_folds,
+                         "trials");
+    pthread_mutex_unlock(&run->lock);
 out:
     dns_row_file_free(training);
     dns_free(kept);
@@ -302,6 +307,7 @@ dns_status dns_method_comparison_run(dns_method_comparison *out, const dns_label
                       .validation = validation,
                       .measured = validation != NULL ? validation : rows,
                       .options = options,
+                      .lock = PTHREAD_MUTEX_INITIALIZER,
                       .n_folds = validation != NULL ? 1 : options->folds,
                       .n_methods = rows->n_blocks > 0 ? DNS_COMPARED_TEACHER : PFD};
     *out = (dns_method_comparison){0};

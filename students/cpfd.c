@@ -1,7 +1,7 @@
 #include "dnsel/cpfd.h"
 
 #include <math.h>
-#include <stdatomic.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -101,7 +101,8 @@ struct dns_cpfd {
     size_t *folds; /* [n] */
     struct teacher teachers[N_TEACHERS];
     size_t n_teachers;    /* 1 without privileged blocks */
-    atomic_size_t n_done; /* networks */
+    pthread_mutex_t lock; /* of what follows, and of reporting */
+    size_t n_done;        /* networks */
 };
 
 dns_status dns_cpfd_teacher_input(float **out, size_t *width, const dns_labelled_rows *rows)
@@ -178,6 +179,7 @@ out:
 /* Task (teacher, fold); the last fold is the network on all labelled rows. */
 static dns_status teach(void *payload, size_t task, size_t worker)
 {
+    (void)worker;
     dns_cpfd *cpfd = payload;
     const dns_progress *progress = cpfd->options.progress;
     const size_t n_networks = cpfd->options.folds + 1, number = task % n_networks;
@@ -201,9 +203,12 @@ static dns_status teach(void *payload, size_t task, size_t worker)
         teacher->complete = network;
         network = NULL;
     }
-    const size_t done = atomic_fetch_add(&cpfd->n_done, 1) + 1;
-    if (progress != NULL && worker == 0) /* one thread reports */
-        progress->report(progress->payload, done, cpfd->n_teachers * n_networks, "teachers");
+    pthread_mutex_lock(&cpfd->lock);
+    cpfd->n_done++;
+    if (progress != NULL)
+        progress->report(progress->payload, cpfd->n_done, cpfd->n_teachers * n_networks,
+                         "teachers");
+    pthread_mutex_unlock(&cpfd->lock);
 out:
     dns_classifier_free(network);
     release(&g);
@@ -218,6 +223,7 @@ dns_status dns_cpfd_create(dns_cpfd **out, const dns_labelled_rows *rows,
     *out = NULL;
     DNS_TRY(dns_labelled_rows_check(rows));
     DNS_TRY(dns_alloc(&cpfd, 1, sizeof *cpfd));
+    pthread_mutex_init(&cpfd->lock, NULL);
     cpfd->rows = *rows;
     cpfd->options = *options;
     cpfd->n_teachers = rows->n_blocks > 0 ? N_TEACHERS : 1;
@@ -251,6 +257,7 @@ void dns_cpfd_free(dns_cpfd *cpfd)
         dns_classifier_free(cpfd->teachers[i].complete);
     }
     dns_free(cpfd->folds);
+    pthread_mutex_destroy(&cpfd->lock);
     dns_free(cpfd);
 }
 

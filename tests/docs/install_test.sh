@@ -16,7 +16,8 @@ for header in "$prefix"/include/dnsel/*.h; do
         alone.c
     n=$((n + 1))
 done
-wanted=$(find "$SOURCES/engine" "$SOURCES/students" "$SOURCES/selector" "$SOURCES/index" "$SOURCES/eval" "$SOURCES/tools" \
+wanted=$(find "$SOURCES/engine" "$SOURCES/students" "$SOURCES/selector" "$SOURCES/index" "$SOURCES/eval" "$SOURCES/training" \
+    "$SOURCES/tools" \
     -path '*/include/dnsel/*.h' | wc -l)
 check "$n headers installed, $wanted in the sources" [ "$n" = "$wanted" ]
 

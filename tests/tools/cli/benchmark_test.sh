@@ -15,7 +15,7 @@ done
 want 0 "$benchmark" --quick --queries copies --truth copies/truth.csv --out bench clips
 for file in retrieval.json speed.json scale.json report.html; do check "$file is there" test -s "bench/$file"; done
 check "the report holds six plots" test "$(grep -c "<svg" bench/report.html)" = 6
-check "tiers were judged alone" test "$(wc -l <bench/plots/tiers.tsv)" = 2
+check "tiers were judged alone" test "$(wc -l <bench/plots/tiers.tsv)" = 5
 check "the report says what was measured" grep -q '2 queries against 2 videos' bench/report.html
 check "the plot has both budgets" test "$(cut -f2 bench/plots/router-coarse.tsv | sort -u | wc -l)" -gt 2
 check "growth was drawn from all sizes" test "$(wc -l <bench/plots/growth.tsv)" = 2
