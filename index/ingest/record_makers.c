@@ -192,7 +192,9 @@ static dns_status make_fine(dns_record *out, dns_record_session *s, dns_visil_se
 {
     struct block *b = &s->blocks[kind];
     const dns_visil_shape *shape = dns_visil_shape_of(net);
-    size_t dim = shape->codes ? (shape->code_bits + 7) / 8 : e->dim;
+    size_t dim = e->dim;
+    if (shape->codes) /* what is not stored is the weights of a query's codes */
+        dim = dtype == DNS_U8 ? (shape->code_bits + 7) / 8 : shape->code_bits;
     dns_status status = dns_reserve(&b->data, &b->data_capacity,
                                     dns_visil_bytes(net, e->n_frames, e->n_regions, dtype), 1);
     if (status == DNS_OK)
